@@ -1,0 +1,501 @@
+//! Reading of a request body what routing needs: one strict pass, no copy.
+//!
+//! The body is forwarded as it was read, with the model spliced in, so
+//! everything that two readers could read differently is refused here; see
+//! [`crate::wire::json`]. Known fields must have their documented type;
+//! unknown fields are nobody's business and pass.
+
+use super::operation::{Media, Operation};
+use crate::wire::json::{self, Document, Edit, Kind, Known, Limits, Member, ScanError, Span};
+use crate::wire::multipart;
+use bytes::Bytes;
+use std::borrow::Cow;
+
+/// What was read of a body. Holds positions, and the few values that routing
+/// looks at.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The model as the client named it.
+    pub model: String,
+    /// Where the model's value stands: a JSON string with its quotes, or a
+    /// form part's content.
+    model_span: Span,
+    media: Media,
+    pub stream: bool,
+    /// The end user, as the client named them.
+    pub user: Option<String>,
+}
+
+/// Why a body was refused, in words for the client.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InspectError {
+    #[error("The request body is not acceptable JSON: {0}.")]
+    Json(#[from] ScanError),
+    #[error("The request body is not acceptable multipart/form-data: {0}.")]
+    Multipart(String),
+    #[error("Invalid type for '{param}': expected {expected}, but got {got} at byte {offset}.")]
+    Type {
+        param: &'static str,
+        expected: &'static str,
+        got: &'static str,
+        offset: usize,
+    },
+    #[error("Missing required parameter: '{param}'.")]
+    Missing { param: &'static str },
+    #[error("Invalid value for '{param}': {reason}.")]
+    Value {
+        param: &'static str,
+        reason: &'static str,
+    },
+}
+
+impl InspectError {
+    /// The field at fault, if it is one.
+    pub fn param(&self) -> Option<&str> {
+        match self {
+            Self::Json(e) => e.path.as_deref(),
+            Self::Multipart(_) => None,
+            Self::Type { param, .. } | Self::Missing { param } | Self::Value { param, .. } => {
+                Some(param)
+            }
+        }
+    }
+}
+
+/// Longest model name that is looked up.
+const MODEL_BYTES: usize = 256;
+
+impl Request {
+    /// The body with `model` in place of the client's, every other byte as it
+    /// was; in up to three pieces, so that a large body is not copied.
+    pub fn with_model(&self, body: &Bytes, model: &str) -> Vec<Bytes> {
+        if self.model == model {
+            return vec![body.clone()];
+        }
+        let mut with = Vec::with_capacity(model.len() + 2);
+        match self.media {
+            Media::Json => json::write_string(&mut with, model),
+            Media::Multipart => with.extend_from_slice(model.as_bytes()),
+        }
+        let edit = Edit {
+            span: self.model_span,
+            with: with.into(),
+        };
+        match json::splice(body, vec![edit]) {
+            Ok(spliced) => spliced.into_iter().collect(),
+            // The span was found in this very body, so it lies within it.
+            Err(_) => vec![body.clone()],
+        }
+    }
+}
+
+/// Reads a JSON or multipart body.
+///
+/// # Errors
+/// When the body is not what its media type says, could be read in two ways,
+/// names no model, or gives a known field another type than documented.
+pub fn inspect(
+    operation: Operation,
+    media: Media,
+    content_type: &str,
+    body: &Bytes,
+    depth: usize,
+) -> Result<Request, InspectError> {
+    match media {
+        Media::Json => inspect_json(operation, body, depth),
+        Media::Multipart => inspect_form(content_type, body),
+    }
+}
+
+fn inspect_json(operation: Operation, body: &Bytes, depth: usize) -> Result<Request, InspectError> {
+    let limits = Limits {
+        depth,
+        ..Limits::default()
+    };
+    let known = if operation.has_messages() {
+        &CHAT
+    } else {
+        &OTHER
+    };
+    let document = json::scan(body, &limits, known)?;
+    let mut found = Found::default();
+    for member in document.members() {
+        found.take(operation, body, member)?;
+    }
+    require(operation, &document, body)?;
+    let model = found
+        .model
+        .ok_or(InspectError::Missing { param: "model" })?;
+    let name = model
+        .string(body)
+        .ok_or(InspectError::Missing { param: "model" })?;
+    Ok(Request {
+        model: checked_model(name)?,
+        model_span: model.value,
+        media: Media::Json,
+        stream: found.stream,
+        user: found.user,
+    })
+}
+
+fn checked_model(name: Cow<'_, str>) -> Result<String, InspectError> {
+    let reason = match name.len() {
+        0 => "it is empty",
+        n if n > MODEL_BYTES => "it is longer than 256 bytes",
+        _ => return Ok(name.into_owned()),
+    };
+    Err(InspectError::Value {
+        param: "model",
+        reason,
+    })
+}
+
+fn require(operation: Operation, document: &Document, body: &[u8]) -> Result<(), InspectError> {
+    let needed: &[&'static str] = match operation {
+        Operation::ChatCompletions => &["messages"],
+        Operation::Completions => &["prompt"],
+        Operation::Embeddings | Operation::Moderations => &["input"],
+        _ => &[],
+    };
+    match needed
+        .iter()
+        .find(|name| document.member(body, name).is_none())
+    {
+        Some(param) => Err(InspectError::Missing { param }),
+        None => Ok(()),
+    }
+}
+
+#[derive(Default)]
+struct Found<'a> {
+    model: Option<&'a Member>,
+    stream: bool,
+    user: Option<String>,
+}
+
+impl<'a> Found<'a> {
+    fn take(
+        &mut self,
+        operation: Operation,
+        body: &[u8],
+        member: &'a Member,
+    ) -> Result<(), InspectError> {
+        let Some(field) = FIELDS.iter().find(|f| member.is_named(body, f.name)) else {
+            return Ok(());
+        };
+        if !field.form.admits(member, body) && field.applies(operation) {
+            return Err(InspectError::Type {
+                param: field.name,
+                expected: field.form.noun(),
+                got: member.kind.noun(),
+                offset: member.value.start,
+            });
+        }
+        match field.name {
+            "model" => self.model = Some(member),
+            "stream" => self.stream = member.kind == Kind::True,
+            "user" => self.user = member.string(body).map(Cow::into_owned),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+fn inspect_form(content_type: &str, body: &Bytes) -> Result<Request, InspectError> {
+    let refuse = |e: multipart::FormError| InspectError::Multipart(e.to_string());
+    let boundary = multipart::boundary(content_type).map_err(refuse)?;
+    let parts = multipart::parts(body, &boundary).map_err(refuse)?;
+    let text = |param: &'static str| -> Result<Option<(&str, Span)>, InspectError> {
+        let mut named = parts.iter().filter(|p| p.name == param);
+        let Some(part) = named.next() else {
+            return Ok(None);
+        };
+        if named.next().is_some() {
+            return Err(InspectError::Value {
+                param,
+                reason: "it is given twice",
+            });
+        }
+        let text = std::str::from_utf8(part.content.of(body)).map_err(|_| InspectError::Value {
+            param,
+            reason: "it is not UTF-8",
+        })?;
+        Ok(Some((text, part.content)))
+    };
+    let (model, model_span) = text("model")?.ok_or(InspectError::Missing { param: "model" })?;
+    Ok(Request {
+        model: checked_model(Cow::Borrowed(model))?,
+        model_span,
+        media: Media::Multipart,
+        stream: text("stream")?.is_some_and(|(t, _)| t == "true"),
+        user: text("user")?.map(|(t, _)| t.to_owned()),
+    })
+}
+
+/// The type of a known field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    String,
+    OptionalString,
+    OptionalBool,
+    OptionalNumber,
+    /// An integer that is not negative.
+    OptionalCount,
+    Array,
+    OptionalArray,
+    OptionalObject,
+    Any,
+}
+
+impl Form {
+    fn admits(self, member: &Member, body: &[u8]) -> bool {
+        let kind = member.kind;
+        match self {
+            Self::String => kind == Kind::String,
+            Self::OptionalString => matches!(kind, Kind::String | Kind::Null),
+            Self::OptionalBool => matches!(kind, Kind::True | Kind::False | Kind::Null),
+            Self::OptionalNumber => matches!(kind, Kind::Number | Kind::Null),
+            Self::OptionalCount => kind == Kind::Null || member.u64(body).is_some(),
+            Self::Array => kind == Kind::Array,
+            Self::OptionalArray => matches!(kind, Kind::Array | Kind::Null),
+            Self::OptionalObject => matches!(kind, Kind::Object | Kind::Null),
+            Self::Any => true,
+        }
+    }
+
+    const fn noun(self) -> &'static str {
+        match self {
+            Self::String | Self::OptionalString => "a string",
+            Self::OptionalBool => "a boolean",
+            Self::OptionalNumber => "a number",
+            Self::OptionalCount => "an integer of at least 0",
+            Self::Array | Self::OptionalArray => "an array",
+            Self::OptionalObject => "an object",
+            Self::Any => "any value",
+        }
+    }
+}
+
+struct Field {
+    name: &'static str,
+    form: Form,
+    /// Only chat completions document this type for the name.
+    chat_only: bool,
+}
+
+impl Field {
+    fn applies(&self, operation: Operation) -> bool {
+        !self.chat_only || operation.has_messages()
+    }
+}
+
+const fn all(name: &'static str, form: Form) -> Field {
+    Field {
+        name,
+        form,
+        chat_only: false,
+    }
+}
+
+const fn chat(name: &'static str, form: Form) -> Field {
+    Field {
+        name,
+        form,
+        chat_only: true,
+    }
+}
+
+/// Top-level fields whose type is documented, the frequent ones first (OpenAI's
+/// API reference, 2026). Where compatible providers widened a type, the wider
+/// one stands here: `logprobs` is also an integer, `stop` has three forms.
+const FIELDS: [Field; 35] = [
+    all("model", Form::String),
+    chat("messages", Form::Array),
+    all("stream", Form::OptionalBool),
+    all("max_tokens", Form::OptionalCount),
+    chat("max_completion_tokens", Form::OptionalCount),
+    all("temperature", Form::OptionalNumber),
+    all("user", Form::OptionalString),
+    chat("tools", Form::OptionalArray),
+    chat("tool_choice", Form::Any),
+    all("stream_options", Form::OptionalObject),
+    all("top_p", Form::OptionalNumber),
+    all("n", Form::OptionalCount),
+    all("stop", Form::Any),
+    all("seed", Form::OptionalNumber),
+    chat("response_format", Form::OptionalObject),
+    chat("reasoning_effort", Form::OptionalString),
+    chat("parallel_tool_calls", Form::OptionalBool),
+    all("frequency_penalty", Form::OptionalNumber),
+    all("presence_penalty", Form::OptionalNumber),
+    all("logit_bias", Form::OptionalObject),
+    all("logprobs", Form::Any),
+    chat("top_logprobs", Form::OptionalCount),
+    all("metadata", Form::OptionalObject),
+    chat("store", Form::OptionalBool),
+    all("service_tier", Form::OptionalString),
+    all("safety_identifier", Form::OptionalString),
+    all("prompt_cache_key", Form::OptionalString),
+    chat("verbosity", Form::OptionalString),
+    chat("modalities", Form::OptionalArray),
+    chat("functions", Form::OptionalArray),
+    chat("function_call", Form::Any),
+    all("input", Form::Any),
+    all("prompt", Form::Any),
+    all("dimensions", Form::OptionalCount),
+    all("encoding_format", Form::OptionalString),
+];
+
+/// The names of [`FIELDS`], for the scanner's search for case twins.
+#[expect(clippy::indexing_slicing, reason = "evaluated at compile time")]
+const TOP: [&str; FIELDS.len()] = {
+    let mut names = [""; FIELDS.len()];
+    let mut i = 0;
+    while i < FIELDS.len() {
+        names[i] = FIELDS[i].name;
+        i += 1;
+    }
+    names
+};
+
+const MESSAGE: [&str; 9] = [
+    "role",
+    "content",
+    "name",
+    "tool_calls",
+    "tool_call_id",
+    "refusal",
+    "function_call",
+    "audio",
+    "reasoning_content",
+];
+
+const CHAT: Known<'static> = Known {
+    top: &TOP,
+    nested: &[("messages", &MESSAGE)],
+};
+const OTHER: Known<'static> = Known {
+    top: &TOP,
+    nested: &[],
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(body: &str) -> Result<Request, InspectError> {
+        let body = Bytes::copy_from_slice(body.as_bytes());
+        inspect(
+            Operation::ChatCompletions,
+            Media::Json,
+            "application/json",
+            &body,
+            64,
+        )
+    }
+
+    fn param(body: &str) -> Option<String> {
+        read(body).unwrap_err().param().map(str::to_owned)
+    }
+
+    #[test]
+    fn reads_what_routing_needs() {
+        let r = read(r#"{"model":"gpt-5","messages":[],"stream":true,"user":"8473"}"#).unwrap();
+        assert_eq!(
+            (&*r.model, r.stream, r.user.as_deref()),
+            ("gpt-5", true, Some("8473"))
+        );
+    }
+
+    #[test]
+    fn splices_the_model_and_nothing_else() {
+        let text = r#"{"x": [1.0, "ünï"],  "model" : "gpt-\u0035" , "messages":[ ] }"#;
+        let body = Bytes::from_static(text.as_bytes());
+        let r = read(text).unwrap();
+        assert_eq!(r.model, "gpt-5");
+        let out = r.with_model(&body, "a\"b").concat();
+        assert_eq!(out, text.replace(r#""gpt-\u0035""#, r#""a\"b""#).as_bytes());
+    }
+
+    #[test]
+    fn the_same_model_leaves_the_body_alone() {
+        let body = Bytes::from_static(br#"{"model":"m","messages":[]}"#);
+        let r = read(std::str::from_utf8(&body).unwrap()).unwrap();
+        let out = r.with_model(&body, "m");
+        assert_eq!(out.len(), 1);
+        assert_eq!(out[0].as_ptr(), body.as_ptr());
+    }
+
+    #[test]
+    fn wrong_types_name_their_field() {
+        for (field, value) in [
+            ("model", "5"),
+            ("model", "null"),
+            ("messages", "{}"),
+            ("stream", "\"true\""),
+            ("max_tokens", "\"10\""),
+            ("max_tokens", "-1"),
+            ("max_tokens", "1.5"),
+            ("temperature", "\"hot\""),
+            ("user", "1"),
+            ("tools", "{}"),
+            ("response_format", "\"json\""),
+        ] {
+            let mut parts = vec![format!("\"{field}\":{value}")];
+            for (name, good) in [("model", "\"m\""), ("messages", "[]")] {
+                if name != field {
+                    parts.push(format!("\"{name}\":{good}"));
+                }
+            }
+            assert_eq!(
+                param(&format!("{{{}}}", parts.join(","))).as_deref(),
+                Some(field),
+                "{value}"
+            );
+        }
+    }
+
+    #[test]
+    fn missing_fields_are_named() {
+        assert_eq!(param(r#"{"messages":[]}"#).as_deref(), Some("model"));
+        assert_eq!(param(r#"{"model":"m"}"#).as_deref(), Some("messages"));
+        assert_eq!(
+            param(r#"{"model":"","messages":[]}"#).as_deref(),
+            Some("model")
+        );
+    }
+
+    #[test]
+    fn null_is_absent_for_optional_fields() {
+        assert!(
+            read(r#"{"model":"m","messages":[],"stream":null,"max_tokens":null,"user":null}"#)
+                .is_ok()
+        );
+    }
+
+    #[test]
+    fn a_twin_of_a_known_name_is_refused() {
+        for twin in [r#""Model":"x""#, r#""\u006dodel":"x""#, r#""STREAM":true"#] {
+            let body = format!(r#"{{"model":"m","messages":[],{twin}}}"#);
+            assert!(matches!(read(&body), Err(InspectError::Json(_))), "{twin}");
+        }
+    }
+
+    #[test]
+    fn a_form_gives_its_model() {
+        let text = "--b\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nwhisper-1\r\n\
+                    --b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\nRIFF\r\n--b--\r\n";
+        let body = Bytes::from_static(text.as_bytes());
+        let r = inspect(
+            Operation::Transcriptions,
+            Media::Multipart,
+            "multipart/form-data; boundary=b",
+            &body,
+            64,
+        )
+        .unwrap();
+        assert_eq!(r.model, "whisper-1");
+        let out = r.with_model(&body, "other").concat();
+        assert_eq!(out, text.replace("whisper-1", "other").as_bytes());
+    }
+}

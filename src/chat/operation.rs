@@ -1,0 +1,128 @@
+//! The calls that a client may make, and the paths that they have.
+
+/// One call of OpenAI's API that carries a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Operation {
+    ChatCompletions,
+    Completions,
+    Embeddings,
+    Moderations,
+    Rerank,
+    ImageGenerations,
+    ImageEdits,
+    ImageVariations,
+    Speech,
+    Transcriptions,
+    Translations,
+}
+
+/// How a request body is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Media {
+    Json,
+    /// `multipart/form-data`.
+    Multipart,
+}
+
+impl Operation {
+    /// Every operation, in the order of the paths' documentation.
+    pub const ALL: [Self; 11] = [
+        Self::ChatCompletions,
+        Self::Completions,
+        Self::Embeddings,
+        Self::Moderations,
+        Self::Rerank,
+        Self::ImageGenerations,
+        Self::ImageEdits,
+        Self::ImageVariations,
+        Self::Speech,
+        Self::Transcriptions,
+        Self::Translations,
+    ];
+
+    /// The operation whose path this is.
+    pub fn from_path(path: &str) -> Option<Self> {
+        let rest = path.strip_prefix("/v1")?;
+        Self::ALL.into_iter().find(|op| op.path() == rest)
+    }
+
+    /// The path below `/v1`, at the gateway as at an OpenAI-compatible provider.
+    pub const fn path(self) -> &'static str {
+        match self {
+            Self::ChatCompletions => "/chat/completions",
+            Self::Completions => "/completions",
+            Self::Embeddings => "/embeddings",
+            Self::Moderations => "/moderations",
+            Self::Rerank => "/rerank",
+            Self::ImageGenerations => "/images/generations",
+            Self::ImageEdits => "/images/edits",
+            Self::ImageVariations => "/images/variations",
+            Self::Speech => "/audio/speech",
+            Self::Transcriptions => "/audio/transcriptions",
+            Self::Translations => "/audio/translations",
+        }
+    }
+
+    /// The whole path at the gateway.
+    pub const fn full_path(self) -> &'static str {
+        match self {
+            Self::ChatCompletions => "/v1/chat/completions",
+            Self::Completions => "/v1/completions",
+            Self::Embeddings => "/v1/embeddings",
+            Self::Moderations => "/v1/moderations",
+            Self::Rerank => "/v1/rerank",
+            Self::ImageGenerations => "/v1/images/generations",
+            Self::ImageEdits => "/v1/images/edits",
+            Self::ImageVariations => "/v1/images/variations",
+            Self::Speech => "/v1/audio/speech",
+            Self::Transcriptions => "/v1/audio/transcriptions",
+            Self::Translations => "/v1/audio/translations",
+        }
+    }
+
+    /// Whether bodies of this media type make sense here. Image edits exist in
+    /// both forms.
+    pub const fn accepts(self, media: Media) -> bool {
+        match self {
+            Self::ImageEdits => true,
+            Self::ImageVariations | Self::Transcriptions | Self::Translations => {
+                matches!(media, Media::Multipart)
+            }
+            _ => matches!(media, Media::Json),
+        }
+    }
+
+    /// Whether a stream of this operation ends with a finish reason and `[DONE]`,
+    /// so that a stream without either was cut.
+    pub const fn has_finish_reason(self) -> bool {
+        matches!(self, Self::ChatCompletions | Self::Completions)
+    }
+
+    /// Whether the operation works on messages.
+    pub const fn has_messages(self) -> bool {
+        matches!(self, Self::ChatCompletions)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_agree_with_each_other() {
+        for op in Operation::ALL {
+            assert_eq!(Operation::from_path(op.full_path()), Some(op));
+            assert_eq!(op.full_path(), format!("/v1{}", op.path()));
+        }
+        for other in [
+            "/v1",
+            "/v1/",
+            "/chat/completions",
+            "/v1/chat/completions/",
+            "/v1/models",
+            "",
+        ] {
+            assert_eq!(Operation::from_path(other), None, "{other}");
+        }
+    }
+}
