@@ -1,0 +1,182 @@
+//! The files in conf/ say what the structs say.
+
+use super::*;
+use std::collections::BTreeSet;
+
+const REFERENCE: &str = include_str!("../../conf/tollgate.toml");
+const DEMO: &str = include_str!("../../conf/demo.toml");
+
+/// The file with every setting turned on: "#key" is a setting, "# text" is not.
+fn all_on() -> String {
+    let setting = |line: &str| line.starts_with('#') && !line.starts_with("# ") && line.len() > 1;
+    let lines = REFERENCE
+        .lines()
+        .map(|l| if setting(l) { &l[1..] } else { l });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+fn loaded(text: &str) -> Config {
+    let (config, found) = load(text);
+    let said: Vec<_> = found
+        .iter()
+        .map(|diagnostic| diagnostic.render("f"))
+        .collect();
+    config.unwrap_or_else(|| panic!("{}", said.join("\n")))
+}
+
+/// A config in which every key is there. Every field is written out, so a new
+/// one does not compile before it is here, and then not pass before it is in
+/// the file.
+fn everything() -> Config {
+    let target = TargetName {
+        provider: "p".into(),
+        model: "m".into(),
+        weight: 2,
+    };
+    let provider = Provider {
+        dialect: Dialect::OpenAi,
+        base_url: Some("u".into()),
+        base_urls: vec![BaseUrl {
+            url: "u".into(),
+            weight: 1,
+        }],
+        credential: Reference::parse("env:A"),
+        optional: true,
+        headers: BTreeMap::from([("n".into(), HeaderSource::Literal("v".into()))]),
+        balance: Balance::RoundRobin,
+        http: HttpVersion::Http11,
+        models: any(),
+        timeouts: Timeouts::default(),
+        health_check: HealthCheck::default(),
+        ca: Some("c".into()),
+    };
+    let model = Model {
+        targets: vec![target.clone()],
+        strategy: Strategy::Ordered,
+        fallbacks: vec![target],
+    };
+    let key = Key {
+        hash: Hash([0; 32]),
+        models: any(),
+        direct: false,
+        disabled: false,
+        metadata: BTreeMap::from([("n".into(), "v".into())]),
+    };
+    let tls = Tls {
+        certificate: "c".into(),
+        key: "k".into(),
+    };
+    Config {
+        server: Server::default(),
+        listen: vec![Listen {
+            tls: Some(tls),
+            ..Listen::default()
+        }],
+        admin: Admin::default(),
+        demo: Some(Demo {
+            listen: Admin::default().listen,
+        }),
+        log: Log::default(),
+        access_log: AccessLog::default(),
+        limits: Limits::default(),
+        times: Times::default(),
+        providers: BTreeMap::from([("p".into(), provider)]),
+        models: BTreeMap::from([("m".into(), model)]),
+        keys: BTreeMap::from([("k".into(), key)]),
+    }
+}
+
+/// All keys of `value`, with `*` for the names that operators choose.
+fn keys_of(value: &toml::Value, path: &str, keys: &mut BTreeSet<String>) {
+    match value {
+        toml::Value::Table(table) => {
+            let named = ["providers", "models", "keys"].contains(&path)
+                || path.ends_with(".headers")
+                || path.ends_with(".metadata");
+            for (key, value) in table {
+                let key = if named { "*" } else { key };
+                let path = if path.is_empty() {
+                    key.to_owned()
+                } else {
+                    format!("{path}.{key}")
+                };
+                keys_of(value, &path, keys);
+                keys.insert(path);
+            }
+        }
+        toml::Value::Array(array) => array.iter().for_each(|value| keys_of(value, path, keys)),
+        _ => {}
+    }
+}
+
+#[test]
+fn the_reference_names_every_key() {
+    let (mut written, mut known) = (BTreeSet::new(), BTreeSet::new());
+    keys_of(&toml::from_str(&all_on()).unwrap(), "", &mut written);
+    keys_of(
+        &toml::Value::try_from(everything()).unwrap(),
+        "",
+        &mut known,
+    );
+    // Targets may be tables or strings; a fallback's weight means nothing.
+    known.retain(|key| !key.starts_with("models.*.fallbacks."));
+    assert_eq!(written, known);
+}
+
+#[test]
+fn the_reference_states_the_defaults() {
+    for text in [REFERENCE, &all_on()] {
+        let config = loaded(text);
+        assert_eq!(config.server, Server::default());
+        assert_eq!(config.listen.len(), 1);
+        assert_eq!(
+            Listen {
+                tls: None,
+                ..config.listen[0].clone()
+            },
+            Listen::default()
+        );
+        assert_eq!(config.admin, Admin::default());
+        assert_eq!(config.log, Log::default());
+        assert_eq!(config.access_log, AccessLog::default());
+        assert_eq!(config.limits, Limits::default());
+        assert_eq!(config.times, Times::default());
+        let provider = &config.providers["openai"];
+        assert_eq!(provider.balance, Balance::default());
+        assert_eq!(provider.http, HttpVersion::default());
+        assert_eq!(provider.models, any());
+        assert_eq!(provider.timeouts, Timeouts::default());
+        assert_eq!(provider.health_check, HealthCheck::default());
+        assert_eq!(config.models["openai/*"].strategy, Strategy::default());
+    }
+    let key = &loaded(&all_on()).keys["search"];
+    assert_eq!(
+        (&key.models, key.direct, key.disabled),
+        (&any(), false, false)
+    );
+}
+
+#[test]
+fn the_demo_stays_on_loopback() {
+    let config = loaded(DEMO);
+    let listeners = config.listen.iter().map(|listen| listen.address);
+    let demo = config.demo.as_ref().unwrap().listen;
+    assert!(
+        listeners
+            .chain([config.admin.listen, demo])
+            .all(|address| address.ip().is_loopback())
+    );
+    assert_eq!(
+        config.providers["demo"].base_url,
+        Some(format!("http://{demo}/v1"))
+    );
+}
+
+/// What /config of the admin listener shows.
+#[test]
+fn the_written_config_is_redacted() {
+    let text = toml::to_string(&everything()).unwrap();
+    assert!(text.contains("n = \"<redacted>\""), "{text}");
+    assert!(text.contains("hash = \"sha256:0000…\""), "{text}");
+    assert!(text.contains("credential = \"env:A\""), "{text}");
+}

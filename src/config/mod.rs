@@ -1,0 +1,464 @@
+//! What the operator wrote: the TOML file as plain values.
+//!
+//! These structs say which keys exist, what they default to and how they are
+//! spelled; they do nothing. Every struct refuses unknown keys. What a request
+//! reads is [`crate::table`], which is compiled from a [`Config`] and checks
+//! everything that one key alone cannot show (does the target's provider
+//! exist, does the certificate match its key).
+//!
+//! Serialising a [`Config`] gives its redacted form: secrets are written as
+//! the references that they are in the file, literal header values and key
+//! hashes are masked.
+
+mod diagnostic;
+mod document;
+mod load;
+mod message;
+mod name;
+mod secret;
+mod value;
+
+pub use diagnostic::{Diagnostic, Path, Severity, printable};
+pub use load::{load, locate, read, with_lines};
+pub use name::{TargetName, is_plain};
+pub use secret::{Reference, ResolveError, Secret};
+pub use value::{Hash, HeaderSource, Output};
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The whole file.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    pub server: Server,
+    pub listen: Vec<Listen>,
+    pub admin: Admin,
+    pub demo: Option<Demo>,
+    pub log: Log,
+    pub access_log: AccessLog,
+    pub limits: Limits,
+    pub times: Times,
+    #[serde(deserialize_with = "name::plain")]
+    pub providers: BTreeMap<String, Provider>,
+    #[serde(deserialize_with = "name::models")]
+    pub models: BTreeMap<String, Model>,
+    #[serde(deserialize_with = "name::plain")]
+    pub keys: BTreeMap<String, Key>,
+}
+
+impl Config {
+    /// The listeners, or the default one when the file names none.
+    pub fn listeners(&self) -> Vec<Listen> {
+        if self.listen.is_empty() {
+            vec![Listen::default()]
+        } else {
+            self.listen.clone()
+        }
+    }
+}
+
+/// Process-wide settings. A change takes effect at the next start.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Server {
+    /// Worker threads of the data path; 0 means one per core.
+    pub threads: usize,
+    /// How long in-flight requests may take to finish after SIGTERM.
+    #[serde(with = "value::duration::or_zero")]
+    pub grace_period: Duration,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            threads: 0,
+            grace_period: Duration::from_secs(60),
+        }
+    }
+}
+
+/// One address that clients connect to.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Listen {
+    pub address: SocketAddr,
+    /// HTTP/2: by ALPN on TLS, by prior knowledge (h2c) on plain TCP.
+    pub http2: bool,
+    pub tls: Option<Tls>,
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        Self {
+            address: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            http2: true,
+            tls: None,
+        }
+    }
+}
+
+/// A listener's certificate; both files are read again at every reload.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// PEM, leaf first.
+    pub certificate: PathBuf,
+    /// PEM, unencrypted.
+    pub key: PathBuf,
+}
+
+/// The operator's listener: metrics, health, the redacted config.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Admin {
+    pub listen: SocketAddr,
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 9090)),
+        }
+    }
+}
+
+/// The embedded demo provider.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Demo {
+    pub listen: SocketAddr,
+}
+
+/// The operator's log, JSON lines on standard error.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    pub level: Level,
+}
+
+/// How much the operator's log says. Libraries never log below `warn`: their
+/// debug lines can hold request heads.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    Error,
+    Warn,
+    #[default]
+    Info,
+    Debug,
+}
+
+impl From<Level> for log::LevelFilter {
+    fn from(level: Level) -> Self {
+        match level {
+            Level::Error => Self::Error,
+            Level::Warn => Self::Warn,
+            Level::Info => Self::Info,
+            Level::Debug => Self::Debug,
+        }
+    }
+}
+
+/// One JSON line per request.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AccessLog {
+    pub output: Output,
+}
+
+/// Sizes and counts above which a request is refused.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Request body, bytes.
+    #[serde(with = "value::size")]
+    pub body: usize,
+    /// All header names and values of a request together, bytes.
+    #[serde(with = "value::size")]
+    pub header_bytes: usize,
+    /// Header fields of a request.
+    #[serde(deserialize_with = "value::count::deserialize")]
+    pub header_fields: usize,
+    /// Request target, bytes.
+    #[serde(with = "value::size")]
+    pub uri_bytes: usize,
+    /// Client connections open at the same time. Read at start only.
+    #[serde(deserialize_with = "value::count::deserialize")]
+    pub connections: usize,
+    /// Requests in flight at the same time.
+    #[serde(deserialize_with = "value::count::deserialize")]
+    pub in_flight: usize,
+    /// Nesting of a JSON body.
+    #[serde(deserialize_with = "value::count::deserialize")]
+    pub json_depth: usize,
+    /// A whole (not streamed) response of a provider, bytes.
+    #[serde(with = "value::size")]
+    pub response: usize,
+    /// One event of a provider's stream, bytes.
+    #[serde(with = "value::size")]
+    pub event: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body: 32 << 20,
+            header_bytes: 64 << 10,
+            header_fields: 128,
+            uri_bytes: 8 << 10,
+            connections: 10_000,
+            in_flight: 4_096,
+            json_depth: 64,
+            response: 64 << 20,
+            event: 1 << 20,
+        }
+    }
+}
+
+/// Times after which something is given up.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Times {
+    /// From the first byte of a request to the end of its head. Read at start only.
+    #[serde(with = "value::duration")]
+    pub header: Duration,
+    /// From the end of the head to the end of the body.
+    #[serde(with = "value::duration")]
+    pub body: Duration,
+    /// A connection without a request.
+    #[serde(with = "value::duration")]
+    pub idle: Duration,
+    /// From the head to the answer's first byte, over all attempts.
+    #[serde(with = "value::duration")]
+    pub request: Duration,
+    /// A client that takes no byte of its answer for so long is cut.
+    #[serde(with = "value::duration")]
+    pub client_stall: Duration,
+}
+
+impl Default for Times {
+    fn default() -> Self {
+        Self {
+            header: Duration::from_secs(15),
+            body: Duration::from_secs(60),
+            idle: Duration::from_secs(60),
+            request: Duration::from_secs(600),
+            client_stall: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Somebody who serves models, reached at one or more base URLs.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Provider {
+    pub dialect: Dialect,
+    /// One address; `base_urls` where there are several.
+    #[serde(default)]
+    pub base_url: Option<String>,
+    #[serde(default)]
+    pub base_urls: Vec<BaseUrl>,
+    /// Sent as `Authorization: Bearer`; none when absent.
+    #[serde(default)]
+    pub credential: Option<Reference>,
+    /// Left out, with its targets, while its credential does not resolve.
+    #[serde(default)]
+    pub optional: bool,
+    /// Added to every request to this provider.
+    #[serde(default)]
+    pub headers: BTreeMap<String, HeaderSource>,
+    #[serde(default)]
+    pub balance: Balance,
+    #[serde(default)]
+    pub http: HttpVersion,
+    /// Models that may be asked for as `provider/model`.
+    #[serde(default = "any")]
+    pub models: Vec<String>,
+    #[serde(default)]
+    pub timeouts: Timeouts,
+    #[serde(default)]
+    pub health_check: HealthCheck,
+    /// PEM file of the authorities to trust in place of the system's.
+    #[serde(default)]
+    pub ca: Option<PathBuf>,
+}
+
+fn any() -> Vec<String> {
+    vec!["*".to_owned()]
+}
+
+/// One base URL among several, with its share of the requests.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct BaseUrl {
+    pub url: String,
+    #[serde(default = "one", deserialize_with = "value::weight::deserialize")]
+    pub weight: usize,
+}
+
+fn one() -> usize {
+    1
+}
+
+/// The wire format that a provider speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Dialect {
+    /// OpenAI's API and everything compatible with it.
+    #[serde(rename = "openai")]
+    OpenAi,
+}
+
+/// How a provider's endpoints share its requests.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Balance {
+    #[default]
+    RoundRobin,
+    /// By the end user (or the key, when the body names no user).
+    ConsistentHash,
+    /// The lower recent time to first byte of two random endpoints.
+    LeastLatency,
+}
+
+/// The HTTP version towards a provider.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub enum HttpVersion {
+    #[default]
+    #[serde(rename = "1.1")]
+    Http11,
+    #[serde(rename = "2")]
+    Http2,
+    /// HTTP/2 where TLS negotiates it, else HTTP/1.1.
+    #[serde(rename = "auto")]
+    Auto,
+}
+
+/// Limits in time of one attempt at a provider.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Timeouts {
+    /// TCP and TLS together.
+    #[serde(with = "value::duration")]
+    pub connect: Duration,
+    /// From the request's last byte to the answer's first body byte.
+    #[serde(with = "value::duration")]
+    pub first_byte: Duration,
+    /// Between two pieces of an answer.
+    #[serde(with = "value::duration")]
+    pub idle: Duration,
+    /// One write of the request.
+    #[serde(with = "value::duration")]
+    pub write: Duration,
+    /// A pooled connection without a request.
+    #[serde(with = "value::duration")]
+    pub pool_idle: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(5),
+            first_byte: Duration::from_secs(120),
+            idle: Duration::from_secs(60),
+            write: Duration::from_secs(30),
+            pool_idle: Duration::from_secs(60),
+        }
+    }
+}
+
+/// How a provider's endpoints are probed. Probes never cost money: the kinds
+/// stop at a free path.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HealthCheck {
+    pub kind: HealthKind,
+    /// For `http`: appended to the base URL.
+    pub path: String,
+    #[serde(with = "value::duration")]
+    pub interval: Duration,
+    #[serde(with = "value::duration")]
+    pub timeout: Duration,
+    /// Consecutive good probes that bring an endpoint back.
+    #[serde(deserialize_with = "value::count::deserialize")]
+    pub healthy_after: usize,
+    /// Consecutive bad probes that take an endpoint out.
+    #[serde(deserialize_with = "value::count::deserialize")]
+    pub unhealthy_after: usize,
+}
+
+impl Default for HealthCheck {
+    fn default() -> Self {
+        Self {
+            kind: HealthKind::Off,
+            path: "/models".to_owned(),
+            interval: Duration::from_secs(10),
+            timeout: Duration::from_secs(2),
+            healthy_after: 1,
+            unhealthy_after: 3,
+        }
+    }
+}
+
+/// What a probe does.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HealthKind {
+    #[default]
+    Off,
+    /// Connects.
+    Tcp,
+    /// Connects and verifies the certificate.
+    Tls,
+    /// `GET base_url + path` with the provider's credential answers below 400.
+    Http,
+}
+
+/// What clients ask for.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Model {
+    pub targets: Vec<TargetName>,
+    #[serde(default)]
+    pub strategy: Strategy,
+    /// Tried in order when every target has failed.
+    #[serde(default)]
+    pub fallbacks: Vec<TargetName>,
+}
+
+/// In which order a model's targets are tried.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Strategy {
+    /// As written.
+    #[default]
+    Ordered,
+    /// By chance, in proportion to the weights.
+    Weighted,
+}
+
+/// A client's key. The key itself is nowhere in the file.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Key {
+    pub hash: Hash,
+    /// Aliases that it may use; `*` matches any run of characters.
+    #[serde(default = "any")]
+    pub models: Vec<String>,
+    /// May it ask for `provider/model` past the aliases?
+    #[serde(default)]
+    pub direct: bool,
+    #[serde(default)]
+    pub disabled: bool,
+    /// Written to the access log with every request of this key.
+    #[serde(default)]
+    pub metadata: BTreeMap<String, String>,
+}
+
+#[cfg(test)]
+#[path = "conf_tests.rs"]
+mod conf_tests;
