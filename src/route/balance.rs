@@ -1,0 +1,417 @@
+//! One pool per provider: which of its addresses serves the next request.
+//!
+//! Selection, weights and health counters are pingora-load-balancing's. What
+//! it lacks is here: discovery by DNS that keeps the last good answer, weights
+//! per base URL however many addresses it resolves to, least latency, and a
+//! first resolution on demand. A pool outlives reloads as long as its
+//! [`PoolSpec`] stays the same, so a reload forgets nobody's health.
+
+use super::endpoint::{Address, Origin};
+use super::health::{Probe, ProbeSpec};
+use async_trait::async_trait;
+use pingora_core::protocols::l4::socket::SocketAddr as PeerAddr;
+use pingora_core::upstreams::peer::PeerOptions;
+use pingora_core::{Error, ErrorType};
+use pingora_load_balancing::discovery::ServiceDiscovery;
+use pingora_load_balancing::selection::{Consistent, Random, RoundRobin};
+use pingora_load_balancing::{Backend, Backends, Extensions, LoadBalancer};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// How many candidates a selection looks at before it gives up.
+const MAX_STEPS: usize = 256;
+
+/// How often names are resolved again: the floor and ceiling of what a cache
+/// may do with a provider's record, since the system's resolver hides TTLs.
+pub const RESOLVE_EVERY: Duration = Duration::from_secs(30);
+
+/// How endpoints share requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Strategy {
+    RoundRobin,
+    ConsistentHash,
+    LeastLatency,
+}
+
+/// Everything that makes a pool what it is. Equal specs mean the same pool.
+#[derive(Debug, Clone)]
+pub struct PoolSpec {
+    /// Base URLs with their weights (at least 1).
+    pub origins: Vec<(Arc<Origin>, usize)>,
+    pub strategy: Strategy,
+    pub options: PeerOptions,
+    /// Keeps connections of different trust apart.
+    pub group: u64,
+    pub probe: Option<ProbeSpec>,
+    /// Text that tells this spec from others: what the operator wrote.
+    pub fingerprint: String,
+}
+
+impl PartialEq for PoolSpec {
+    fn eq(&self, other: &Self) -> bool {
+        self.fingerprint == other.fingerprint && self.group == other.group
+    }
+}
+
+/// The addresses behind one backend. Mostly one; several where two base URLs
+/// resolve to the same socket, which the load balancer cannot tell apart.
+struct Shared {
+    addresses: Vec<Arc<Address>>,
+    turn: AtomicUsize,
+}
+
+enum Balancer {
+    RoundRobin(LoadBalancer<RoundRobin>),
+    Hash(LoadBalancer<Consistent>),
+    Random(LoadBalancer<Random>),
+}
+
+macro_rules! each {
+    ($balancer:expr, $lb:ident => $do:expr) => {
+        match $balancer {
+            Balancer::RoundRobin($lb) => $do,
+            Balancer::Hash($lb) => $do,
+            Balancer::Random($lb) => $do,
+        }
+    };
+}
+
+/// A provider's endpoints.
+pub struct Pool {
+    spec: PoolSpec,
+    balancer: Balancer,
+    resolved: AtomicBool,
+    resolving: tokio::sync::Mutex<()>,
+}
+
+impl Pool {
+    /// A pool that has resolved nothing yet.
+    pub fn new(spec: PoolSpec) -> Self {
+        let names = Names {
+            spec: spec.clone(),
+            known: Mutex::default(),
+        };
+        let mut backends = Backends::new(Box::new(names));
+        if let Some(probe) = &spec.probe {
+            backends.set_health_check(Box::new(Probe::new(probe.clone())));
+        }
+        let balancer = match spec.strategy {
+            Strategy::RoundRobin => Balancer::RoundRobin(LoadBalancer::from_backends(backends)),
+            Strategy::ConsistentHash => Balancer::Hash(LoadBalancer::from_backends(backends)),
+            Strategy::LeastLatency => Balancer::Random(LoadBalancer::from_backends(backends)),
+        };
+        Self {
+            spec,
+            balancer,
+            resolved: AtomicBool::new(false),
+            resolving: tokio::sync::Mutex::new(()),
+        }
+    }
+
+    pub fn spec(&self) -> &PoolSpec {
+        &self.spec
+    }
+
+    /// A healthy address for a request with this `key` (used by consistent
+    /// hashing), other than those `tried`; `None` when there is none.
+    pub async fn pick(&self, key: &[u8], tried: &[Arc<Address>]) -> Option<Arc<Address>> {
+        if !self.resolved.load(Ordering::Acquire) {
+            let _one = self.resolving.lock().await;
+            if !self.resolved.load(Ordering::Acquire) {
+                self.resolve().await;
+            }
+        }
+        let first = self.select(key, tried)?;
+        if self.spec.strategy != Strategy::LeastLatency {
+            return Some(first);
+        }
+        // The better of two random ones: close to the best without every
+        // request piling onto whichever was fastest a moment ago.
+        Some(match self.select(key, tried) {
+            Some(second) if second.latency.micros() < first.latency.micros() => second,
+            _ => first,
+        })
+    }
+
+    fn select(&self, key: &[u8], tried: &[Arc<Address>]) -> Option<Arc<Address>> {
+        let fresh = |b: &Backend| {
+            shared(b).is_some_and(|s| {
+                s.addresses
+                    .iter()
+                    .any(|a| !tried.iter().any(|t| Arc::ptr_eq(a, t)))
+            })
+        };
+        let backend =
+            each!(&self.balancer, lb => lb.select_with(key, MAX_STEPS, |b, ok| ok && fresh(b)))?;
+        let shared = shared(&backend)?;
+        let turn = shared.turn.fetch_add(1, Ordering::Relaxed);
+        let n = shared.addresses.len();
+        (0..n)
+            .filter_map(|i| shared.addresses.get((turn.wrapping_add(i)) % n))
+            .find(|a| !tried.iter().any(|t| Arc::ptr_eq(a, t)))
+            .cloned()
+    }
+
+    /// Resolves names again; on failure the last good answer stays.
+    pub async fn resolve(&self) {
+        let result = each!(&self.balancer, lb => lb.update().await);
+        match result {
+            Ok(()) => self.resolved.store(true, Ordering::Release),
+            Err(e) => {
+                let hosts = self
+                    .spec
+                    .origins
+                    .iter()
+                    .map(|(o, _)| &*o.host)
+                    .collect::<Vec<_>>();
+                log::warn!(hosts = hosts.join(","), error = e.to_string().as_str(); "name resolution failed");
+            }
+        }
+    }
+
+    /// Probes every address once, if the provider has a health check.
+    pub async fn probe(&self) {
+        if self.spec.probe.is_some() {
+            each!(&self.balancer, lb => lb.backends().run_health_check(true).await);
+        }
+    }
+
+    /// Every address with its health.
+    pub fn health(&self) -> Vec<(Arc<Address>, bool)> {
+        let backends = each!(&self.balancer, lb => lb.backends());
+        let all = backends.get_backend();
+        all.iter()
+            .filter_map(|b| Some((shared(b)?, backends.ready(b))))
+            .flat_map(|(s, ready)| s.addresses.iter().map(move |a| (Arc::clone(a), ready)))
+            .collect()
+    }
+}
+
+impl std::fmt::Debug for Pool {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pool")
+            .field("spec", &self.spec.fingerprint)
+            .finish_non_exhaustive()
+    }
+}
+
+fn shared(backend: &Backend) -> Option<&Shared> {
+    backend.ext.get::<Arc<Shared>>().map(|s| &**s)
+}
+
+/// The first address behind a backend: what a probe connects to.
+pub(super) fn first_address(backend: &Backend) -> Option<&Arc<Address>> {
+    shared(backend)?.addresses.first()
+}
+
+/// Discovery by the system's resolver.
+struct Names {
+    spec: PoolSpec,
+    /// Addresses seen before, so that their latency outlives a resolution.
+    known: Mutex<HashMap<(usize, SocketAddr), Arc<Address>>>,
+}
+
+impl Names {
+    async fn lookup(&self) -> Vec<Vec<SocketAddr>> {
+        let mut all = Vec::with_capacity(self.spec.origins.len());
+        for (index, (origin, _)) in self.spec.origins.iter().enumerate() {
+            let found = match tokio::net::lookup_host((&*origin.host, origin.port)).await {
+                Ok(addrs) => addrs.collect::<BTreeSet<_>>().into_iter().collect(),
+                Err(_) => self.last_good(index),
+            };
+            all.push(found);
+        }
+        all
+    }
+
+    fn last_good(&self, index: usize) -> Vec<SocketAddr> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut addrs: Vec<_> = known
+            .keys()
+            .filter(|(i, _)| *i == index)
+            .map(|(_, a)| *a)
+            .collect();
+        addrs.sort_unstable();
+        addrs
+    }
+
+    fn assemble(&self, found: &[Vec<SocketAddr>]) -> BTreeSet<Backend> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut next = HashMap::new();
+        let mut by_addr: BTreeMap<SocketAddr, (usize, Vec<Arc<Address>>)> = BTreeMap::new();
+        let scale = found.iter().map(Vec::len).filter(|n| *n > 0).fold(1, lcm);
+        for (index, ((origin, weight), addrs)) in self.spec.origins.iter().zip(found).enumerate() {
+            for addr in addrs {
+                let address = known.remove(&(index, *addr)).unwrap_or_else(|| {
+                    let options = self.spec.options.clone();
+                    Arc::new(Address::new(
+                        Arc::clone(origin),
+                        *addr,
+                        options,
+                        self.spec.group,
+                    ))
+                });
+                next.insert((index, *addr), Arc::clone(&address));
+                let entry = by_addr.entry(*addr).or_default();
+                entry.0 += weight * scale / addrs.len();
+                entry.1.push(address);
+            }
+        }
+        *known = next;
+        let shares = by_addr.values().map(|(w, _)| *w).fold(0, gcd).max(1);
+        by_addr
+            .into_iter()
+            .map(|(addr, (weight, addresses))| {
+                let mut ext = Extensions::new();
+                ext.insert(Arc::new(Shared {
+                    addresses,
+                    turn: AtomicUsize::new(0),
+                }));
+                Backend {
+                    addr: PeerAddr::Inet(addr),
+                    weight: (weight / shares).max(1),
+                    ext,
+                }
+            })
+            .collect()
+    }
+}
+
+#[async_trait]
+impl ServiceDiscovery for Names {
+    async fn discover(&self) -> pingora_core::Result<(BTreeSet<Backend>, HashMap<u64, bool>)> {
+        let found = self.lookup().await;
+        let backends = self.assemble(&found);
+        if backends.is_empty() {
+            return Error::e_explain(ErrorType::ConnectNoRoute, "no address found");
+        }
+        Ok((backends, HashMap::new()))
+    }
+}
+
+fn gcd(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+/// Least common multiple, capped: a name with a dozen addresses must not make
+/// the selector's table huge.
+fn lcm(a: usize, b: usize) -> usize {
+    (a / gcd(a, b) * b).min(720)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pool(urls: &[(&str, usize)], strategy: Strategy) -> Pool {
+        Pool::new(PoolSpec {
+            origins: urls
+                .iter()
+                .map(|(u, w)| (Arc::new(Origin::parse(u).unwrap()), *w))
+                .collect(),
+            strategy,
+            options: PeerOptions::new(),
+            group: 0,
+            probe: None,
+            fingerprint: String::new(),
+        })
+    }
+
+    async fn shares(pool: &Pool, picks: usize) -> BTreeMap<String, usize> {
+        let mut counts = BTreeMap::new();
+        for i in 0..picks {
+            let address = pool.pick(&i.to_le_bytes(), &[]).await.unwrap();
+            *counts.entry(address.origin.url.clone()).or_default() += 1;
+        }
+        counts
+    }
+
+    #[tokio::test]
+    async fn weights_hold() {
+        let p = pool(
+            &[("http://127.0.0.1:1001", 3), ("http://127.0.0.1:1002", 1)],
+            Strategy::RoundRobin,
+        );
+        let s = shares(&p, 400).await;
+        assert_eq!(s["http://127.0.0.1:1001"], 300);
+        assert_eq!(s["http://127.0.0.1:1002"], 100);
+    }
+
+    #[tokio::test]
+    async fn two_base_urls_on_one_socket_share_it() {
+        let p = pool(
+            &[
+                ("http://127.0.0.1:1001/a", 1),
+                ("http://127.0.0.1:1001/b", 1),
+            ],
+            Strategy::RoundRobin,
+        );
+        let s = shares(&p, 100).await;
+        assert_eq!(s["http://127.0.0.1:1001/a"], 50);
+        assert_eq!(s["http://127.0.0.1:1001/b"], 50);
+    }
+
+    #[tokio::test]
+    async fn an_address_that_was_tried_is_not_picked_again() {
+        let p = pool(
+            &[("http://127.0.0.1:1001", 1), ("http://127.0.0.1:1002", 1)],
+            Strategy::RoundRobin,
+        );
+        let first = p.pick(b"k", &[]).await.unwrap();
+        let second = p.pick(b"k", &[Arc::clone(&first)]).await.unwrap();
+        assert_ne!(first.origin.url, second.origin.url);
+        assert!(p.pick(b"k", &[first, second]).await.is_none());
+    }
+
+    #[tokio::test]
+    async fn consistent_hashing_keeps_a_key_where_it_was() {
+        let urls = [
+            ("http://127.0.0.1:1001", 1),
+            ("http://127.0.0.1:1002", 1),
+            ("http://127.0.0.1:1003", 1),
+        ];
+        let p = pool(&urls, Strategy::ConsistentHash);
+        for user in [b"u1".as_slice(), b"u2", b"u3"] {
+            let home = p.pick(user, &[]).await.unwrap();
+            for _ in 0..10 {
+                assert!(Arc::ptr_eq(&home, &p.pick(user, &[]).await.unwrap()));
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn least_latency_prefers_the_faster() {
+        let p = pool(
+            &[("http://127.0.0.1:1001", 1), ("http://127.0.0.1:1002", 1)],
+            Strategy::LeastLatency,
+        );
+        p.resolve().await;
+        for (address, _) in p.health() {
+            let slow = address.origin.port == 1001;
+            address
+                .latency
+                .record(Duration::from_millis(if slow { 900 } else { 10 }));
+        }
+        let s = shares(&p, 400).await;
+        assert!(
+            s["http://127.0.0.1:1002"] > s["http://127.0.0.1:1001"] * 2,
+            "{s:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn an_unknown_name_gives_nothing_and_does_not_fail_the_others() {
+        let p = pool(
+            &[
+                ("http://no-such-host.invalid", 1),
+                ("http://127.0.0.1:1002", 1),
+            ],
+            Strategy::RoundRobin,
+        );
+        let s = shares(&p, 10).await;
+        assert_eq!(s["http://127.0.0.1:1002"], 10);
+    }
+}

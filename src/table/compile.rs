@@ -1,0 +1,289 @@
+//! From the config to the table, with every problem found, not the first.
+
+use super::{Provider, Route, RoutingTable, TargetPattern};
+use crate::config::{self, Config, Diagnostic, Path, TargetName};
+use crate::identity::{KeyRing, Principal};
+use crate::route::decide::Order;
+use crate::tls;
+use crate::units::{Pattern, Wildcard};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+type Providers = BTreeMap<Arc<str>, Arc<Provider>>;
+type Routes = (HashMap<String, Arc<Route>>, Vec<(Wildcard, Arc<Route>)>);
+
+/// What becomes of a secret that does not resolve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unresolved {
+    /// `check` may run on a machine that does not have the secrets.
+    Warn,
+    Fail,
+}
+
+impl RoutingTable {
+    /// Compiles `config` to see what is wrong with it. Secrets that do not
+    /// resolve are warnings: the check may run elsewhere. The table is `None`
+    /// exactly when a diagnostic is an error. Paths carry no line numbers yet.
+    pub fn compile(config: &Config) -> (Option<Self>, Vec<Diagnostic>) {
+        Compiler::new(config, None, Unresolved::Warn).table()
+    }
+
+    /// Compiles `config` to serve it, carrying over the pools of `previous`.
+    /// Secrets that do not resolve are errors.
+    pub fn compile_to_serve(
+        config: &Config,
+        previous: Option<&Self>,
+    ) -> (Option<Self>, Vec<Diagnostic>) {
+        Compiler::new(config, previous, Unresolved::Fail).table()
+    }
+}
+
+pub(super) struct Compiler<'a> {
+    config: &'a Config,
+    pub(super) previous: Option<&'a RoutingTable>,
+    pub(super) unresolved: Unresolved,
+    problems: Vec<Diagnostic>,
+    /// Providers that are left out because they are optional and have no
+    /// credential; and those with errors of their own. Targets on either are
+    /// not reported again.
+    pub(super) absent: BTreeSet<&'a str>,
+    broken: BTreeSet<&'a str>,
+}
+
+pub(super) fn path<const N: usize>(segments: [&str; N]) -> Path {
+    Path(segments.iter().map(|s| (*s).to_owned()).collect())
+}
+
+impl<'a> Compiler<'a> {
+    fn new(config: &'a Config, previous: Option<&'a RoutingTable>, unresolved: Unresolved) -> Self {
+        Self {
+            config,
+            previous,
+            unresolved,
+            problems: Vec::new(),
+            absent: BTreeSet::new(),
+            broken: BTreeSet::new(),
+        }
+    }
+
+    pub(super) fn error(&mut self, at: Path, message: impl Into<String>, hint: &str) {
+        self.problems
+            .push(Diagnostic::error(at, message).hint(hint));
+    }
+
+    pub(super) fn warn(&mut self, at: Path, message: impl Into<String>, hint: &str) {
+        self.problems
+            .push(Diagnostic::warning(at, message).hint(hint));
+    }
+
+    fn table(mut self) -> (Option<RoutingTable>, Vec<Diagnostic>) {
+        self.listeners();
+        let providers = self.providers();
+        let (routes, wildcards) = self.routes(&providers);
+        let keys = self.keys();
+        let failed = self
+            .problems
+            .iter()
+            .any(|p| p.severity == config::Severity::Error);
+        let table = (!failed).then(|| RoutingTable {
+            version: 0,
+            loaded_at: SystemTime::now(),
+            limits: self.config.limits.clone(),
+            times: self.config.times.clone(),
+            keys,
+            providers,
+            redacted: serde_json::to_value(self.config).unwrap_or_default(),
+            routes,
+            wildcards,
+        });
+        (table, self.problems)
+    }
+
+    fn listeners(&mut self) {
+        let mut seen = BTreeMap::new();
+        let admin = (self.config.admin.listen, path(["admin", "listen"]));
+        let demo = self
+            .config
+            .demo
+            .as_ref()
+            .map(|d| (d.listen, path(["demo", "listen"])));
+        let all = self
+            .config
+            .listen
+            .iter()
+            .enumerate()
+            .map(|(i, l)| (l.address, path(["listen", &i.to_string(), "address"])));
+        for (address, at) in all.chain([admin]).chain(demo) {
+            if let Some(other) = seen.insert(address, at.clone()) {
+                self.error(
+                    at,
+                    format!("{address} is used twice, also at {other}"),
+                    "give each listener its own port",
+                );
+            }
+        }
+        for (i, listen) in self.config.listen.iter().enumerate() {
+            let Some(tls) = &listen.tls else { continue };
+            if let Err(e) = tls::certified_key(&tls.certificate, &tls.key) {
+                self.error(
+                    path(["listen", &i.to_string(), "tls"]),
+                    e.to_string(),
+                    "certificate and key are PEM files that belong together",
+                );
+            }
+        }
+    }
+
+    fn providers(&mut self) -> Providers {
+        let config = self.config;
+        let mut compiled = BTreeMap::new();
+        for (name, written) in &config.providers {
+            let before = self.problems.len();
+            if let Some(provider) = self.provider(name, written) {
+                compiled.insert(Arc::clone(&provider.name), Arc::new(provider));
+            }
+            let new = self.problems.get(before..).unwrap_or_default();
+            if new.iter().any(|p| p.severity == config::Severity::Error) {
+                self.broken.insert(name);
+            }
+        }
+        compiled
+    }
+
+    fn routes(&mut self, providers: &Providers) -> Routes {
+        let config = self.config;
+        let mut routes = HashMap::new();
+        let mut wildcards = Vec::new();
+        for (alias, written) in &config.models {
+            let Some(route) = self.route(alias, written, providers).map(Arc::new) else {
+                continue;
+            };
+            match Wildcard::parse(alias) {
+                Some(wildcard) => wildcards.push((wildcard, route)),
+                None => {
+                    routes.insert(alias.clone(), route);
+                }
+            }
+        }
+        wildcards.sort_by_key(|(w, _)| std::cmp::Reverse(w.literal_len()));
+        (routes, wildcards)
+    }
+
+    /// `None` when nothing of the route is left.
+    fn route(
+        &mut self,
+        alias: &str,
+        written: &config::Model,
+        providers: &Providers,
+    ) -> Option<Route> {
+        let stars = alias.matches('*').count();
+        if stars > 1 || alias.is_empty() || alias.chars().any(char::is_control) {
+            self.error(
+                path(["models", alias]),
+                "an alias is not empty and holds at most one '*'",
+                "write it as openai/*",
+            );
+        }
+        if written.targets.is_empty() {
+            self.error(
+                path(["models", alias, "targets"]),
+                "no targets",
+                "targets = [\"provider/model\"]",
+            );
+        }
+        let mut route = Route {
+            alias: alias.into(),
+            order: order(written.strategy),
+            weights: Vec::new(),
+            targets: Vec::new(),
+        };
+        for (list, names) in [
+            ("targets", &written.targets),
+            ("fallbacks", &written.fallbacks),
+        ] {
+            for (i, target) in names.iter().enumerate() {
+                let at = path(["models", alias, list, &i.to_string()]);
+                let Some(pattern) = self.target(at, stars == 1, target, providers) else {
+                    continue;
+                };
+                route.targets.push(pattern);
+                if list == "targets" {
+                    route.weights.push(target.weight);
+                }
+            }
+        }
+        (!route.targets.is_empty()).then_some(route)
+    }
+
+    fn target(
+        &mut self,
+        at: Path,
+        wild: bool,
+        target: &TargetName,
+        providers: &Providers,
+    ) -> Option<TargetPattern> {
+        if target.model.contains('*') && !wild {
+            self.error(
+                at.clone(),
+                "a '*' in a target needs one in the alias",
+                "write [models.\"name/*\"]",
+            );
+        }
+        let name = target.provider.as_str();
+        if self.absent.contains(name) || self.broken.contains(name) {
+            return None;
+        }
+        let Some(provider) = providers.get(name) else {
+            let known: Vec<_> = self.config.providers.keys().map(String::as_str).collect();
+            self.error(
+                at,
+                format!("there is no provider \"{}\"", name.escape_default()),
+                &format!("known providers: {}", known.join(", ")),
+            );
+            return None;
+        };
+        Some(TargetPattern {
+            provider: Arc::clone(provider),
+            model: target.model.clone(),
+        })
+    }
+
+    fn keys(&mut self) -> KeyRing {
+        let config = self.config;
+        let mut ring = KeyRing::default();
+        if config.keys.is_empty() {
+            self.warn(
+                path(["keys"]),
+                "there are no keys: every request is refused",
+                "tollgate keys new NAME makes one",
+            );
+        }
+        for (name, written) in &config.keys {
+            if written.disabled {
+                continue;
+            }
+            let principal = Principal {
+                name: name.as_str().into(),
+                models: written.models.iter().map(Pattern::new).collect(),
+                direct: written.direct,
+                metadata: Arc::new(written.metadata.clone()),
+            };
+            if !ring.insert(written.hash.0, principal) {
+                self.error(
+                    path(["keys", name, "hash"]),
+                    "another key has the same hash",
+                    "make a new one with tollgate keys new",
+                );
+            }
+        }
+        ring
+    }
+}
+
+fn order(strategy: config::Strategy) -> Order {
+    match strategy {
+        config::Strategy::Ordered => Order::Ordered,
+        config::Strategy::Weighted => Order::Weighted,
+    }
+}

@@ -1,0 +1,197 @@
+//! What a request reads: an immutable table compiled from the config.
+//!
+//! One request reads one table, pinned when it arrives, so a reload in
+//! mid-request changes nothing for it. Compiling (`compile`) checks
+//! everything that can be known before a request comes; after it, nothing in
+//! here fails. Pools, with their health and connections, are carried over from
+//! the previous table where their settings are the same.
+
+mod compile;
+mod compile_provider;
+mod provider;
+
+pub use crate::config::{Limits, Times};
+pub use provider::{Provider, Timeouts};
+
+use crate::identity::{KeyRing, Principal};
+use crate::route::decide::{Choice, Order, decide};
+use crate::units::Wildcard;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// Metrics label of requests that named `provider/model` themselves.
+pub const DIRECT: &str = "direct";
+
+/// Everything that requests look up.
+#[derive(Debug)]
+pub struct RoutingTable {
+    /// Counts the tables of this process, from 1; set when it starts to serve.
+    pub version: u64,
+    pub loaded_at: SystemTime,
+    pub limits: Limits,
+    pub times: Times,
+    pub keys: KeyRing,
+    pub providers: BTreeMap<Arc<str>, Arc<Provider>>,
+    /// The config without its secrets, for the operator.
+    pub redacted: serde_json::Value,
+    routes: HashMap<String, Arc<Route>>,
+    /// The more specific first.
+    wildcards: Vec<(Wildcard, Arc<Route>)>,
+}
+
+/// One alias of the config.
+#[derive(Debug)]
+pub struct Route {
+    pub alias: Arc<str>,
+    order: Order,
+    weights: Vec<usize>,
+    /// Targets, then fallbacks.
+    targets: Vec<TargetPattern>,
+}
+
+/// A target as written: its model may hold a star.
+#[derive(Debug)]
+struct TargetPattern {
+    provider: Arc<Provider>,
+    model: String,
+}
+
+/// Something that can be sent to.
+#[derive(Debug, Clone)]
+pub struct Target {
+    pub provider: Arc<Provider>,
+    /// What the provider calls the model.
+    pub model: String,
+}
+
+/// Where a request may go, first choice first.
+#[derive(Debug)]
+pub struct Decision {
+    /// The alias that matched, for labels.
+    pub route: Arc<str>,
+    pub candidates: Vec<Target>,
+}
+
+/// Why a model's name leads nowhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    Unknown,
+    NotAllowed,
+}
+
+impl RoutingTable {
+    /// Decides where a request for `asked` goes; `seed` stands for chance.
+    ///
+    /// # Errors
+    /// When no route has that name, or this principal may not use it.
+    pub fn decide(&self, who: &Principal, asked: &str, seed: u64) -> Result<Decision, Refusal> {
+        let (route, star) = self.find(who, asked)?;
+        match route {
+            Found::Alias(route) => Ok(route.decide(star, seed)),
+            Found::Direct(target) => Ok(Decision {
+                route: DIRECT.into(),
+                candidates: vec![target],
+            }),
+        }
+    }
+
+    /// May this principal ask for `asked`, and does it exist?
+    ///
+    /// # Errors
+    /// As [`RoutingTable::decide`].
+    pub fn knows(&self, who: &Principal, asked: &str) -> Result<(), Refusal> {
+        self.find(who, asked).map(|_| ())
+    }
+
+    /// The aliases that this principal may use, sorted. Wildcards have no list
+    /// and are not in it.
+    pub fn aliases(&self, who: &Principal) -> Vec<&str> {
+        let mut all: Vec<&str> = self
+            .routes
+            .keys()
+            .map(String::as_str)
+            .filter(|alias| who.may_use(alias))
+            .collect();
+        all.sort_unstable();
+        all
+    }
+
+    /// Every label that a route can have in metrics.
+    pub fn route_labels(&self) -> Vec<&str> {
+        let wild = self.wildcards.iter().map(|(_, r)| &*r.alias);
+        self.routes
+            .keys()
+            .map(String::as_str)
+            .chain(wild)
+            .chain([DIRECT])
+            .collect()
+    }
+
+    pub fn routes_len(&self) -> usize {
+        self.routes.len() + self.wildcards.len()
+    }
+
+    fn find<'a, 'n>(
+        &'a self,
+        who: &Principal,
+        asked: &'n str,
+    ) -> Result<(Found<'a>, &'n str), Refusal> {
+        let by_alias = self.routes.get(asked).map(|route| (route, "")).or_else(|| {
+            self.wildcards
+                .iter()
+                .find_map(|(w, route)| Some((route, w.capture(asked)?)))
+        });
+        if let Some((route, star)) = by_alias {
+            return match who.may_use(asked) {
+                true => Ok((Found::Alias(route), star)),
+                false => Err(Refusal::NotAllowed),
+            };
+        }
+        let target = self.direct(asked).ok_or(Refusal::Unknown)?;
+        if who.direct {
+            Ok((Found::Direct(target), ""))
+        } else {
+            Err(Refusal::NotAllowed)
+        }
+    }
+
+    fn direct(&self, asked: &str) -> Option<Target> {
+        let (provider, model) = asked.split_once('/')?;
+        let provider = self.providers.get(provider)?;
+        (!model.is_empty() && provider.serves(model)).then(|| Target {
+            provider: Arc::clone(provider),
+            model: model.to_owned(),
+        })
+    }
+}
+
+enum Found<'a> {
+    Alias(&'a Arc<Route>),
+    Direct(Target),
+}
+
+impl Route {
+    fn decide(&self, star: &str, seed: u64) -> Decision {
+        let choice = Choice {
+            order: self.order,
+            weights: &self.weights,
+            fallbacks: self.targets.len() - self.weights.len(),
+        };
+        let candidates = decide(&choice, seed)
+            .into_iter()
+            .filter_map(|i| self.targets.get(i))
+            .map(|t| Target {
+                provider: Arc::clone(&t.provider),
+                model: t.model.replacen('*', star, 1),
+            })
+            .collect();
+        Decision {
+            route: Arc::clone(&self.alias),
+            candidates,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

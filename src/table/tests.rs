@@ -1,0 +1,216 @@
+use super::*;
+use crate::config::{self, Diagnostic};
+use crate::units::Pattern;
+
+fn compile(text: &str) -> (Option<RoutingTable>, Vec<Diagnostic>) {
+    let (config, problems) = config::load(text);
+    assert!(problems.is_empty(), "{problems:?}");
+    RoutingTable::compile(&config.unwrap())
+}
+
+const TWO: &str = r#"
+[providers.a]
+dialect = "openai"
+base_url = "http://127.0.0.1:1001/v1"
+models = ["m*"]
+[providers.b]
+dialect = "openai"
+base_url = "http://127.0.0.1:1002/v1"
+[models.fast]
+targets = ["a/small", "b/small"]
+fallbacks = ["b/large"]
+[models."a/*"]
+targets = ["a/*"]
+[models."a/special-*"]
+targets = ["b/x-*-y"]
+[models.even]
+strategy = "weighted"
+targets = [{ target = "a/m", weight = 3 }, "b/m"]
+"#;
+
+fn who(models: &[&str], direct: bool) -> Principal {
+    Principal {
+        name: "k".into(),
+        models: models.iter().map(|m| Pattern::new(*m)).collect(),
+        direct,
+        metadata: Arc::default(),
+    }
+}
+
+fn sent(table: &RoutingTable, who: &Principal, asked: &str) -> Result<Vec<String>, Refusal> {
+    let decision = table.decide(who, asked, 1)?;
+    let names = decision
+        .candidates
+        .iter()
+        .map(|t| format!("{}/{}", t.provider.name, t.model));
+    Ok(names.collect())
+}
+
+#[test]
+fn names_lead_to_targets() {
+    let table = compile(TWO).0.unwrap();
+    let all = who(&["*"], true);
+    for (asked, expected) in [
+        ("fast", vec!["a/small", "b/small", "b/large"]),
+        ("a/anything/with:more", vec!["a/anything/with:more"]),
+        ("a/special-7", vec!["b/x-7-y"]),
+        ("b/direct", vec!["b/direct"]),
+    ] {
+        assert_eq!(sent(&table, &all, asked).unwrap(), expected, "{asked}");
+    }
+    assert_eq!(sent(&table, &all, "nothing"), Err(Refusal::Unknown));
+    assert_eq!(sent(&table, &all, "c/m"), Err(Refusal::Unknown));
+    assert_eq!(sent(&table, &all, "b/"), Err(Refusal::Unknown));
+}
+
+#[test]
+fn a_key_reaches_what_it_may_and_nothing_else() {
+    let table = compile(TWO).0.unwrap();
+    let narrow = who(&["fast"], false);
+    assert!(sent(&table, &narrow, "fast").is_ok());
+    assert_eq!(sent(&table, &narrow, "even"), Err(Refusal::NotAllowed));
+    assert_eq!(sent(&table, &narrow, "b/m"), Err(Refusal::NotAllowed));
+    assert_eq!(table.aliases(&narrow), ["fast"]);
+    assert_eq!(table.aliases(&who(&["*"], false)), ["even", "fast"]);
+}
+
+#[test]
+fn the_seed_decides_a_weighted_route() {
+    let table = compile(TWO).0.unwrap();
+    let all = who(&["*"], false);
+    let first = |seed| {
+        table.decide(&all, "even", seed).unwrap().candidates[0]
+            .provider
+            .name
+            .to_string()
+    };
+    let a = (0..1000).filter(|seed| first(*seed) == "a").count();
+    assert!((680..820).contains(&a), "{a}");
+    assert_eq!(first(5), first(5));
+}
+
+#[test]
+fn an_optional_provider_without_its_credential_takes_its_targets_along() {
+    let text = r#"
+[providers.here]
+dialect = "openai"
+base_url = "http://127.0.0.1:1001/v1"
+[providers.gone]
+dialect = "openai"
+base_url = "http://127.0.0.1:1002/v1"
+credential = "env:TOLLGATE_TEST_NO_SUCH_VARIABLE"
+optional = true
+[models.both]
+targets = ["gone/m", "here/m"]
+[models.none]
+targets = ["gone/m"]
+[keys.k]
+hash = "sha256:0000000000000000000000000000000000000000000000000000000000000001"
+"#;
+    let (table, problems) = compile(text);
+    assert!(problems.is_empty(), "{problems:?}");
+    let table = table.unwrap();
+    let all = who(&["*"], true);
+    assert_eq!(sent(&table, &all, "both").unwrap(), ["here/m"]);
+    assert_eq!(sent(&table, &all, "none"), Err(Refusal::Unknown));
+}
+
+#[test]
+fn a_missing_credential_warns_a_check_and_stops_a_start() {
+    let text = r#"
+[providers.p]
+dialect = "openai"
+base_url = "http://127.0.0.1:1002/v1"
+credential = "env:TOLLGATE_TEST_NO_SUCH_VARIABLE"
+"#;
+    let (config, _) = config::load(text);
+    let config = config.unwrap();
+    let (table, problems) = RoutingTable::compile(&config);
+    assert!(
+        table.is_some() && problems.iter().all(|p| !p.is_error()),
+        "{problems:?}"
+    );
+    let (table, problems) = RoutingTable::compile_to_serve(&config, None);
+    assert!(table.is_none());
+    assert!(
+        problems
+            .iter()
+            .any(|p| p.is_error() && p.message.contains("TOLLGATE_TEST_NO_SUCH_VARIABLE"))
+    );
+}
+
+#[test]
+fn every_problem_is_found() {
+    let text = r#"
+[[listen]]
+address = "127.0.0.1:9090"
+[providers.p]
+dialect = "openai"
+base_url = "ftp://x"
+[providers.q]
+dialect = "openai"
+[providers.r]
+dialect = "openai"
+base_url = "http://127.0.0.1:1/v1"
+headers = { Host = "x", "Bad Name" = "y" }
+health_check = { kind = "http", path = "/chat/completions" }
+[models.m]
+targets = ["nobody/x", "r/*"]
+[models.n]
+targets = []
+[keys.a]
+hash = "sha256:0000000000000000000000000000000000000000000000000000000000000001"
+[keys.b]
+hash = "sha256:0000000000000000000000000000000000000000000000000000000000000001"
+"#;
+    let (table, problems) = compile(text);
+    assert!(table.is_none());
+    let paths: Vec<_> = problems.iter().map(|p| p.path.to_string()).collect();
+    for expected in [
+        "admin.listen",
+        "providers.p.base_url",
+        "providers.q",
+        "providers.r.headers.Host",
+        "providers.r.health_check.path",
+        "models.m.targets[0]",
+        "models.m.targets[1]",
+        "models.n.targets",
+        "keys.b.hash",
+    ] {
+        assert!(
+            paths.iter().any(|p| p == expected),
+            "{expected} not in {paths:?}"
+        );
+    }
+}
+
+#[test]
+fn a_pool_outlives_a_reload_that_does_not_touch_it() {
+    let config = |b: &str| config::load(&TWO.replace("1002", b)).0.unwrap();
+    let first = RoutingTable::compile_to_serve(&config("1002"), None)
+        .0
+        .unwrap();
+    let second = RoutingTable::compile_to_serve(&config("1003"), Some(&first))
+        .0
+        .unwrap();
+    let same = |name: &str| Arc::ptr_eq(&first.providers[name].pool, &second.providers[name].pool);
+    assert!(same("a") && !same("b"));
+}
+
+#[test]
+fn secrets_are_scrubbed_and_not_shown() {
+    let dir = std::env::temp_dir().join(format!("tollgate-table-test-{}", std::process::id()));
+    std::fs::write(&dir, "sk-canary-123\n").unwrap();
+    let text = format!(
+        "[providers.p]\ndialect = \"openai\"\nbase_url = \"http://127.0.0.1:1/v1\"\ncredential = \"file:{}\"\n",
+        dir.display()
+    );
+    let table = compile(&text).0.unwrap();
+    std::fs::remove_file(&dir).unwrap();
+    let provider = &table.providers["p"];
+    assert_eq!(
+        provider.scrub("key sk-canary-123 is wrong"),
+        "key [redacted] is wrong"
+    );
+    assert!(!format!("{table:?} {}", table.redacted).contains("canary"));
+}
