@@ -1,0 +1,233 @@
+//! The only room that speaks `ProxyHttp`: one request, step by step.
+//!
+//! [`Gateway::request_filter`] walks the steps and answers by itself; Pingora's
+//! own upstream path is never taken, because it cannot fail over after a
+//! header, and hangs on bodies over 64 KiB that were read first. What Pingora
+//! does here is the downstream side: parsing, keep-alive, HTTP/2, TLS, and
+//! calling `logging` exactly once per request, where the request is settled.
+//!
+//! ```text
+//! intake -> inspect -> decide -> dispatch (attempt ...) -> relay -> settle
+//! ```
+
+mod attempt;
+mod ctx;
+mod dispatch;
+mod intake;
+mod relay;
+mod reply;
+mod settle;
+mod trace;
+mod upstream;
+
+pub use ctx::Ctx;
+
+use crate::chat;
+use crate::error::{ErrorKind, GatewayError};
+use crate::identity::Principal;
+use crate::table::{Refusal, RoutingTable};
+use crate::telemetry::{AccessLog, Metrics};
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use intake::Asked;
+use pingora_core::connectors::ConnectorOptions;
+use pingora_core::connectors::http::Connector;
+use pingora_core::modules::http::HttpModules;
+use pingora_core::upstreams::peer::HttpPeer;
+use pingora_core::{Error, ErrorType, Result};
+use pingora_proxy::{FailToProxy, ProxyHttp, Session};
+use std::any::Any;
+use std::cell::Cell;
+use std::sync::Arc;
+
+/// Idle connections kept to all providers together.
+const POOL_SIZE: usize = 1024;
+
+tokio::task_local! {
+    /// Whether the head of the request being read has arrived: the listener
+    /// that runs a request watches the time until it has.
+    pub static HEAD_ARRIVED: Cell<bool>;
+}
+
+/// The data path.
+pub struct Gateway {
+    table: Arc<ArcSwap<RoutingTable>>,
+    metrics: Arc<Metrics>,
+    access_log: Arc<AccessLog>,
+    connector: Connector,
+}
+
+/// Why a request was left without a complete answer.
+#[derive(Debug)]
+enum Stop {
+    /// Nothing was sent yet: the client gets an error.
+    Refuse(GatewayError),
+    /// The client left.
+    Gone,
+    /// Bytes were sent and the rest cannot follow: the answer ends without a
+    /// sign of being complete. `Some` when the break was the provider's and
+    /// could not be told in band.
+    Cut(Option<GatewayError>),
+}
+
+impl From<GatewayError> for Stop {
+    fn from(error: GatewayError) -> Self {
+        Self::Refuse(error)
+    }
+}
+
+impl Gateway {
+    pub fn new(
+        table: Arc<ArcSwap<RoutingTable>>,
+        metrics: Arc<Metrics>,
+        access_log: Arc<AccessLog>,
+    ) -> Self {
+        let connector = Connector::new(Some(ConnectorOptions::new(POOL_SIZE)));
+        Self {
+            table,
+            metrics,
+            access_log,
+            connector,
+        }
+    }
+
+    /// Every step of a request, in order.
+    async fn serve(&self, session: &mut Session, ctx: &mut Ctx) -> Result<(), Stop> {
+        ctx.admit()?;
+        let asked = intake::head(session, ctx)?;
+        let who = intake::identify(session, ctx)?;
+        match asked {
+            Asked::Models => reply::models(session, ctx, &who).await,
+            Asked::Model(id) => reply::model(session, ctx, &who, &id).await,
+            Asked::Call(call) => self.call(session, ctx, &who, call).await,
+        }
+    }
+
+    async fn call(
+        &self,
+        session: &mut Session,
+        ctx: &mut Ctx,
+        who: &Principal,
+        call: intake::Call,
+    ) -> Result<(), Stop> {
+        let body = intake::body(session, ctx).await?;
+        let depth = ctx.table.limits.json_depth;
+        let request = chat::inspect(call.operation, call.media, &call.content_type, &body, depth)
+            .map_err(|e| refuse_body(&e))?;
+        ctx.asked(&request);
+        let decision = ctx
+            .table
+            .decide(who, &request.model, ctx.seed)
+            .map_err(|r| refuse_model(r, &request.model))?;
+        ctx.routed(&decision);
+        let outgoing = dispatch::Outgoing {
+            call,
+            request,
+            body,
+        };
+        let answer = dispatch::run(self, session, ctx, who, decision, &outgoing).await?;
+        // The body is not needed any more and may be large; the answer may be long.
+        let operation = outgoing.call.operation;
+        drop(outgoing);
+        relay::run(self, session, ctx, operation, answer).await
+    }
+}
+
+fn refuse_body(e: &chat::InspectError) -> GatewayError {
+    let kind = match e {
+        chat::InspectError::Json(_) => ErrorKind::InvalidJson,
+        chat::InspectError::Multipart(_) => ErrorKind::InvalidRequest,
+        _ => ErrorKind::InvalidValue,
+    };
+    GatewayError::new(kind, e.to_string()).with_param(e.param())
+}
+
+fn refuse_model(refusal: Refusal, model: &str) -> GatewayError {
+    // The name is the client's own; it stands inside a JSON string.
+    let shown: String = model.chars().take(128).collect();
+    match refusal {
+        Refusal::Unknown => GatewayError::new(
+            ErrorKind::UnknownModel,
+            format!("The model '{shown}' does not exist."),
+        ),
+        Refusal::NotAllowed => GatewayError::new(
+            ErrorKind::ModelNotAllowed,
+            format!("This key may not use the model '{shown}'."),
+        ),
+    }
+    .with_param(Some("model"))
+}
+
+#[async_trait]
+impl ProxyHttp for Gateway {
+    type CTX = Ctx;
+
+    fn new_ctx(&self) -> Ctx {
+        Ctx::new(self.table.load_full(), Arc::clone(&self.metrics))
+    }
+
+    // The default installs a compression module that we never enable.
+    fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
+
+    async fn early_request_filter(&self, _session: &mut Session, _ctx: &mut Ctx) -> Result<()> {
+        // Outside a listener nobody waits for the head.
+        let _ = HEAD_ARRIVED.try_with(|arrived| arrived.set(true));
+        Ok(())
+    }
+
+    async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
+        reply::prepare(session, ctx);
+        let stop = match self.serve(session, ctx).await {
+            Ok(()) => return Ok(true),
+            Err(stop) => stop,
+        };
+        let stop = match stop {
+            Stop::Refuse(error) => match reply::refuse(session, ctx, error).await {
+                Ok(()) => return Ok(true),
+                Err(stop) => stop,
+            },
+            other => other,
+        };
+        ctx.stopped(stop);
+        // An error makes Pingora drop the connection (HTTP/1.1) or reset the
+        // stream (HTTP/2): the client can tell that the answer is not whole.
+        Error::e_explain(ErrorType::ConnectionClosed, "answer not completed")
+            .map_err(Error::into_down)
+    }
+
+    // Tells the connection's clock that what comes next is not a first request.
+    fn persist_connection_context(
+        &self,
+        _session: &Session,
+        _ctx: &Ctx,
+    ) -> Option<Box<dyn Any + Send + Sync>> {
+        Some(Box::new(()))
+    }
+
+    async fn upstream_peer(&self, _session: &mut Session, _ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
+        Error::e_explain(
+            ErrorType::InternalError,
+            "every request is answered in request_filter",
+        )
+    }
+
+    async fn fail_to_proxy(
+        &self,
+        _session: &mut Session,
+        _e: &Error,
+        _ctx: &mut Ctx,
+    ) -> FailToProxy {
+        FailToProxy {
+            error_code: 0,
+            can_reuse_downstream: false,
+        }
+    }
+
+    fn suppress_error_log(&self, _session: &Session, _ctx: &Ctx, _error: &Error) -> bool {
+        true
+    }
+
+    async fn logging(&self, session: &mut Session, _e: Option<&Error>, ctx: &mut Ctx) {
+        settle::run(self, session, ctx);
+    }
+}

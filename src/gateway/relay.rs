@@ -1,0 +1,327 @@
+//! From the provider's answer to the client, piece by piece.
+//!
+//! A stream is passed on event by event, never half an event: whatever goes
+//! wrong, the client's last bytes are a whole event, and an error event can
+//! follow. One piece is held at a time and written before the next is read,
+//! so a slow client slows the provider and costs no memory. A stream that did
+//! not reach its end is never made to look as if it had.
+
+use super::attempt::{Body, Open, Served};
+use super::dispatch::gone;
+use super::reply::{attribution, head, put, whole};
+use super::upstream::return_headers;
+use super::{Ctx, Gateway, Stop};
+use crate::chat::Operation;
+use crate::dialect::openai::{self, Progress};
+use crate::error::{ErrorKind, GatewayError};
+use crate::table::Provider;
+use crate::telemetry::{AttemptOutcome, Outcome};
+use crate::wire::sse::{Event, Framer};
+use bytes::Bytes;
+use pingora_core::protocols::http::ServerSession;
+use pingora_http::ResponseHeader;
+use pingora_proxy::Session;
+use std::time::{Duration, Instant};
+
+/// Most that is written at once: a client has to take this much within its
+/// stall time, so it bounds how slow a reader may be.
+const WRITE: usize = 16 << 10;
+
+/// How long a finished stream's connection may take to show that it can be
+/// used again.
+const TAIL: Duration = Duration::from_millis(200);
+
+/// Passes an answer on to its end.
+///
+/// # Errors
+/// When the client left, or the answer broke off in a way that cannot be told
+/// in band.
+pub async fn run(
+    gateway: &Gateway,
+    session: &mut Session,
+    ctx: &mut Ctx,
+    operation: Operation,
+    served: Served,
+) -> Result<(), Stop> {
+    let Served {
+        provider,
+        head: from,
+        body,
+    } = served;
+    let mut to = head(from.status.as_u16(), ctx)?;
+    return_headers(&from, &mut to, &provider);
+    attribution(&mut to, ctx);
+    ctx.record.outcome = Outcome::Ok;
+    match body {
+        Body::Whole(body) => whole(session, ctx, to, body).await,
+        Body::Events { held, framer, open } => {
+            put(&mut to, "cache-control", "no-cache");
+            begin(session, ctx, to).await?;
+            let mut stream = Stream {
+                ctx,
+                operation,
+                provider: &provider,
+                framer,
+                open,
+                finished: false,
+            };
+            let end = stream.relay(session, held).await;
+            let open = stream.open;
+            conclude(gateway, session, ctx, open, operation, end).await
+        }
+        Body::Raw { first, open } => {
+            begin(session, ctx, to).await?;
+            raw(gateway, session, ctx, &provider, first, open).await
+        }
+    }
+}
+
+async fn begin(session: &mut Session, ctx: &mut Ctx, to: ResponseHeader) -> Result<(), Stop> {
+    ctx.record.status = to.status.as_u16();
+    ctx.first_byte();
+    session
+        .downstream_session
+        .write_response_header(Box::new(to))
+        .await
+        .map_err(|_| Stop::Gone)
+}
+
+/// Writes `bytes`, within the client's stall time for each piece.
+pub async fn write(
+    down: &mut ServerSession,
+    ctx: &mut Ctx,
+    mut bytes: Bytes,
+    end: bool,
+) -> Result<(), Stop> {
+    let started = Instant::now();
+    let stall = ctx.table.times.client_stall;
+    loop {
+        let piece = bytes.split_to(bytes.len().min(WRITE));
+        let sent = piece.len();
+        let last = bytes.is_empty();
+        let written = down.write_response_body(piece, last && end);
+        match tokio::time::timeout(stall, written).await {
+            Ok(Ok(())) => ctx.record.response_bytes += sent as u64,
+            Ok(Err(_)) | Err(_) => return Err(Stop::Gone),
+        }
+        if last {
+            ctx.record.client_time += started.elapsed();
+            return Ok(());
+        }
+    }
+}
+
+/// Why a read gave nothing.
+enum Broken {
+    /// The client left.
+    Gone,
+    /// The provider broke off or went silent.
+    Upstream(String),
+}
+
+/// The next piece of the answer, while the client is there.
+async fn next_piece(
+    session: &mut Session,
+    ctx: &mut Ctx,
+    open: &mut Open,
+    idle: Duration,
+) -> Result<Option<Bytes>, Broken> {
+    let started = Instant::now();
+    let piece = tokio::select! {
+        biased;
+        piece = tokio::time::timeout(idle, open.session.read_response_body()) => piece,
+        () = gone(&mut session.downstream_session) => return Err(Broken::Gone),
+    };
+    ctx.record.upstream_time += started.elapsed();
+    match piece {
+        Ok(Ok(piece)) => Ok(piece),
+        Ok(Err(e)) => Err(Broken::Upstream(e.to_string())),
+        Err(_) => Err(Broken::Upstream(format!(
+            "silent for {} s",
+            idle.as_secs_f32()
+        ))),
+    }
+}
+
+/// How the relaying of a stream ended.
+enum End {
+    /// Complete, `[DONE]` and all.
+    Done,
+    /// Complete and at its end, but without `[DONE]`.
+    Finished,
+    /// Not complete.
+    Broken(GatewayError),
+    Gone,
+}
+
+struct Stream<'a> {
+    ctx: &'a mut Ctx,
+    operation: Operation,
+    provider: &'a Provider,
+    framer: Framer,
+    open: Open,
+    finished: bool,
+}
+
+impl Stream<'_> {
+    async fn relay(&mut self, session: &mut Session, held: Vec<Bytes>) -> End {
+        for raw in held {
+            if let Some(end) = self.pass(session, raw).await {
+                return end;
+            }
+        }
+        let idle = self.provider.timeouts.idle;
+        loop {
+            loop {
+                match self.framer.next_event() {
+                    Ok(Some(raw)) => {
+                        if let Some(end) = self.pass(session, raw).await {
+                            return end;
+                        }
+                    }
+                    Ok(None) => break,
+                    Err(_) => return self.broken("an event over the limit"),
+                }
+            }
+            match next_piece(session, self.ctx, &mut self.open, idle).await {
+                Ok(Some(piece)) => self.framer.push(piece),
+                Ok(None) => return self.at_end(),
+                Err(Broken::Gone) => return End::Gone,
+                // After the finish nothing is missing but the farewell.
+                Err(Broken::Upstream(_)) if self.finished => return End::Finished,
+                Err(Broken::Upstream(why)) => return self.broken(&why),
+            }
+        }
+    }
+
+    /// Passes one event on; `Some` when it was the last.
+    async fn pass(&mut self, session: &mut Session, raw: Bytes) -> Option<End> {
+        let event = Event::parse(&raw);
+        let progress = openai::progress(&event);
+        if progress == Progress::Error {
+            let scrub = |t: &str| self.provider.scrub(t);
+            let error =
+                openai::provider_error(502, event.data.as_deref().unwrap_or_default(), None, scrub)
+                    .because("the provider reported an error in its stream");
+            return Some(End::Broken(error));
+        }
+        self.finished |= matches!(progress, Progress::Finish | Progress::Done);
+        match write(&mut session.downstream_session, self.ctx, raw, false).await {
+            Ok(()) if progress == Progress::Done => Some(End::Done),
+            Ok(()) => None,
+            Err(_) => Some(End::Gone),
+        }
+    }
+
+    /// The provider has nothing more: was that all?
+    fn at_end(&mut self) -> End {
+        let cut = self.framer.rest() > 0;
+        // A [DONE] without its blank line is still a farewell.
+        self.framer.push(Bytes::from_static(b"\n\n"));
+        let tail = self.framer.next_event().ok().flatten().unwrap_or_default();
+        let waved = openai::progress(&Event::parse(&tail)) == Progress::Done;
+        let whole = match self.operation.has_finish_reason() {
+            true => self.finished || waved,
+            false => !cut || waved,
+        };
+        if whole {
+            End::Finished
+        } else {
+            self.broken("the stream ended early")
+        }
+    }
+
+    fn broken(&self, why: &str) -> End {
+        let text = "The provider's stream broke off; the answer is incomplete.";
+        End::Broken(GatewayError::new(ErrorKind::UpstreamError, text).because(why))
+    }
+}
+
+/// Ends a stream as what it was.
+async fn conclude(
+    gateway: &Gateway,
+    session: &mut Session,
+    ctx: &mut Ctx,
+    open: Open,
+    operation: Operation,
+    end: End,
+) -> Result<(), Stop> {
+    let down = &mut session.downstream_session;
+    match end {
+        End::Done => {
+            write(down, ctx, Bytes::new(), true).await?;
+            reuse(gateway, open).await;
+            Ok(())
+        }
+        End::Finished => {
+            let done: &[u8] = if operation.has_finish_reason() {
+                b"data: [DONE]\n\n"
+            } else {
+                b""
+            };
+            write(down, ctx, Bytes::from_static(done), true).await?;
+            reuse(gateway, open).await;
+            Ok(())
+        }
+        End::Broken(error) => {
+            open.cancel().await;
+            ctx.serving_turned(AttemptOutcome::Truncated);
+            let event = openai::error_event(&error);
+            ctx.stopped(Stop::Cut(Some(error)));
+            write(down, ctx, event.into(), true).await
+        }
+        End::Gone => {
+            open.cancel().await;
+            ctx.serving_turned(AttemptOutcome::Canceled);
+            Err(Stop::Gone)
+        }
+    }
+}
+
+/// Gives a connection back if its answer really ends here.
+async fn reuse(gateway: &Gateway, mut open: Open) {
+    let tail = tokio::time::timeout(TAIL, open.session.read_response_body()).await;
+    match tail {
+        Ok(Ok(None)) => open.release(&gateway.connector).await,
+        _ => open.cancel().await,
+    }
+}
+
+/// Passes bytes on that have no events. A break cannot be told in band, so the
+/// client's connection is broken too.
+async fn raw(
+    gateway: &Gateway,
+    session: &mut Session,
+    ctx: &mut Ctx,
+    provider: &Provider,
+    first: Option<Bytes>,
+    mut open: Open,
+) -> Result<(), Stop> {
+    let mut piece = first;
+    while let Some(bytes) = piece {
+        if let Err(stop) = write(&mut session.downstream_session, ctx, bytes, false).await {
+            open.cancel().await;
+            ctx.serving_turned(AttemptOutcome::Canceled);
+            return Err(stop);
+        }
+        piece = match next_piece(session, ctx, &mut open, provider.timeouts.idle).await {
+            Ok(piece) => piece,
+            Err(Broken::Gone) => {
+                open.cancel().await;
+                ctx.serving_turned(AttemptOutcome::Canceled);
+                return Err(Stop::Gone);
+            }
+            Err(Broken::Upstream(why)) => {
+                open.cancel().await;
+                ctx.serving_turned(AttemptOutcome::Truncated);
+                let text = "The provider's answer broke off.";
+                return Err(Stop::Cut(Some(
+                    GatewayError::new(ErrorKind::UpstreamError, text).because(why),
+                )));
+            }
+        };
+    }
+    write(&mut session.downstream_session, ctx, Bytes::new(), true).await?;
+    open.release(&gateway.connector).await;
+    Ok(())
+}

@@ -1,0 +1,194 @@
+//! Answers that the gateway gives by itself: the model list, and errors.
+//!
+//! Pingora's own `respond_error` closes the connection and answers with an
+//! empty body; these keep the connection where that is safe and speak OpenAI.
+
+use super::{Ctx, Stop};
+use crate::dialect::openai;
+use crate::error::GatewayError;
+use crate::identity::Principal;
+use crate::table::Refusal;
+use crate::telemetry::Outcome;
+use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
+use pingora_core::protocols::http::ServerSession;
+use pingora_http::ResponseHeader;
+use pingora_proxy::Session;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// How long a refused upload is read on, so that its sender gets to read why.
+/// Closing at once would reset the connection under the answer.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// Sets what holds for the whole exchange with this client.
+pub fn prepare(session: &mut Session, ctx: &Ctx) {
+    let times = &ctx.table.times;
+    let down = &mut session.downstream_session;
+    down.set_read_timeout(Some(times.body));
+    down.set_write_timeout(Some(times.client_stall));
+    down.set_total_drain_timeout(Some(LINGER));
+    // Without this a pipelined request during an answer counts as an error.
+    down.set_pipelining_enabled(true);
+    if down.get_keepalive().is_some() {
+        down.set_keepalive(Some(times.idle.as_secs().max(1)));
+    }
+}
+
+/// A response head with what every answer of ours carries.
+pub fn head(status: u16, ctx: &Ctx) -> Result<ResponseHeader, Stop> {
+    let mut head = ResponseHeader::build(status, Some(12)).map_err(|_| Stop::Gone)?;
+    put(&mut head, "x-request-id", &ctx.request_id);
+    Ok(head)
+}
+
+/// Adds a header whose value is known to be harmless; one that is not is left out.
+pub fn put(head: &mut ResponseHeader, name: &'static str, value: &str) {
+    let _ = head.insert_header(name, value);
+}
+
+/// Answers with JSON.
+pub async fn json(
+    session: &mut Session,
+    ctx: &mut Ctx,
+    mut head: ResponseHeader,
+    body: Vec<u8>,
+) -> Result<(), Stop> {
+    put(&mut head, "content-type", "application/json");
+    whole(session, ctx, head, body.into()).await
+}
+
+/// Answers with a body of known length.
+pub async fn whole(
+    session: &mut Session,
+    ctx: &mut Ctx,
+    mut head: ResponseHeader,
+    body: Bytes,
+) -> Result<(), Stop> {
+    head.insert_header(CONTENT_LENGTH, body.len())
+        .map_err(|_| Stop::Gone)?;
+    ctx.record.status = head.status.as_u16();
+    let length = body.len() as u64;
+    ctx.first_byte();
+    let down = &mut session.downstream_session;
+    down.write_response_header(Box::new(head))
+        .await
+        .map_err(|_| Stop::Gone)?;
+    super::relay::write(down, ctx, body, true).await?;
+    ctx.record.response_bytes = length;
+    Ok(())
+}
+
+/// `GET /v1/models`: what this key may use.
+pub async fn models(session: &mut Session, ctx: &mut Ctx, who: &Principal) -> Result<(), Stop> {
+    let table = Arc::clone(&ctx.table);
+    let created = seconds(table.loaded_at);
+    let data: Vec<_> = table
+        .aliases(who)
+        .into_iter()
+        .map(|id| listed(id, created))
+        .collect();
+    let body = serde_json::json!({ "object": "list", "data": data });
+    served(session, ctx, &body).await
+}
+
+/// `GET /v1/models/{id}`.
+pub async fn model(
+    session: &mut Session,
+    ctx: &mut Ctx,
+    who: &Principal,
+    id: &str,
+) -> Result<(), Stop> {
+    match ctx.table.knows(who, id) {
+        Ok(()) => {
+            let body = listed(id, seconds(ctx.table.loaded_at));
+            served(session, ctx, &body).await
+        }
+        // What a key may not use does not exist for it.
+        Err(Refusal::Unknown | Refusal::NotAllowed) => {
+            Err(super::refuse_model(Refusal::Unknown, id).into())
+        }
+    }
+}
+
+async fn served(
+    session: &mut Session,
+    ctx: &mut Ctx,
+    body: &serde_json::Value,
+) -> Result<(), Stop> {
+    let head = head(200, ctx)?;
+    json(session, ctx, head, body.to_string().into_bytes()).await?;
+    ctx.record.outcome = Outcome::Ok;
+    Ok(())
+}
+
+fn listed(id: &str, created: u64) -> serde_json::Value {
+    serde_json::json!({ "id": id, "object": "model", "created": created, "owned_by": "tollgate" })
+}
+
+fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())
+}
+
+/// Answers with an error in the client's dialect.
+pub async fn refuse(session: &mut Session, ctx: &mut Ctx, error: GatewayError) -> Result<(), Stop> {
+    ctx.refused(&error);
+    let mut head = head(error.status(), ctx)?;
+    if let Some(after) = error.retry_after() {
+        // Rounded up: coming back a moment too early is another refusal.
+        let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
+        put(&mut head, "retry-after", &seconds.to_string());
+    }
+    if let Some(allow) = error.allow() {
+        put(&mut head, "allow", allow);
+    }
+    attribution(&mut head, ctx);
+    json(session, ctx, head, openai::error_body(&error)).await?;
+    linger(&mut session.downstream_session).await;
+    Ok(())
+}
+
+/// Who served the request, as far as anybody did.
+pub fn attribution(head: &mut ResponseHeader, ctx: &Ctx) {
+    let record = &ctx.record;
+    if record.attempts.is_empty() {
+        return;
+    }
+    if let (Some(provider), Some(model)) = (&record.provider, &record.upstream_model) {
+        for (name, value) in [
+            ("x-tollgate-provider", provider),
+            ("x-tollgate-model", model),
+        ] {
+            if is_header_safe(value) {
+                put(head, name, value);
+            }
+        }
+    }
+    put(
+        head,
+        "x-tollgate-attempts",
+        &record.attempts.len().to_string(),
+    );
+}
+
+/// Strings that a client may have chosen enter a header only if they match
+/// `^[A-Za-z0-9._:/@+-]{1,256}$`.
+fn is_header_safe(text: &str) -> bool {
+    (1..=256).contains(&text.len())
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"._:/@+-".contains(&b))
+}
+
+/// Reads on what is left of a refused request, for a moment.
+async fn linger(session: &mut ServerSession) {
+    let rest = async {
+        while !session.is_body_done() {
+            match session.read_request_body().await {
+                Ok(Some(_)) => {}
+                Ok(None) | Err(_) => break,
+            }
+        }
+    };
+    let _ = tokio::time::timeout(LINGER, rest).await;
+}

@@ -1,0 +1,159 @@
+//! Request ids and W3C trace context.
+
+/// A request id that may go into headers and logs: what a client sent if it is
+/// harmless, else one of our own.
+pub fn request_id(sent: Option<&[u8]>) -> String {
+    sent.filter(|id| (1..=128).contains(&id.len()) && id.iter().all(|b| is_id_byte(*b)))
+        .and_then(|id| std::str::from_utf8(id).ok())
+        .map_or_else(|| format!("req_{}", hex(&random::<16>())), str::to_owned)
+}
+
+fn is_id_byte(b: u8) -> bool {
+    b.is_ascii_alphanumeric() || b"._:/@+-=".contains(&b)
+}
+
+/// A `traceparent` of version 00 (W3C Trace Context, section 3.2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TraceParent {
+    pub trace_id: String,
+    /// This gateway's own span.
+    pub span_id: String,
+    flags: String,
+}
+
+impl TraceParent {
+    /// Continues the client's trace, or starts one.
+    pub fn continue_or_start(sent: Option<&[u8]>) -> Self {
+        let span_id = hex(&random::<8>());
+        match sent
+            .and_then(|s| std::str::from_utf8(s).ok())
+            .and_then(parse)
+        {
+            Some((trace_id, flags)) => Self {
+                trace_id: trace_id.to_owned(),
+                span_id,
+                flags: flags.to_owned(),
+            },
+            None => Self {
+                trace_id: hex(&random::<16>()),
+                span_id,
+                flags: "01".to_owned(),
+            },
+        }
+    }
+
+    /// The header's value, with our span as the parent.
+    pub fn header(&self) -> String {
+        format!("00-{}-{}-{}", self.trace_id, self.span_id, self.flags)
+    }
+}
+
+/// Trace id and flags, if well-formed.
+fn parse(header: &str) -> Option<(&str, &str)> {
+    let mut fields = header.split('-');
+    let (version, trace, parent, flags) = (
+        fields.next()?,
+        fields.next()?,
+        fields.next()?,
+        fields.next()?,
+    );
+    let hex = |s: &str, n| {
+        s.len() == n
+            && s.bytes()
+                .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    };
+    let zero = |s: &str| s.bytes().all(|b| b == b'0');
+    let whole = version != "00" || fields.next().is_none();
+    (hex(version, 2)
+        && version != "ff"
+        && whole
+        && hex(trace, 32)
+        && !zero(trace)
+        && hex(parent, 16)
+        && !zero(parent)
+        && hex(flags, 2))
+    .then_some((trace, flags))
+}
+
+/// Random bytes for ids. Ids need to be unique, not secret, so when the
+/// system's source fails the clock has to do.
+fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    if getrandom::fill(&mut bytes).is_err() {
+        let now = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap_or_default();
+        for (to, from) in bytes
+            .iter_mut()
+            .zip(now.as_nanos().to_le_bytes().iter().cycle())
+        {
+            *to = *from;
+        }
+    }
+    bytes
+}
+
+/// A number that no client can foresee, for weighted choices.
+pub fn seed() -> u64 {
+    u64::from_le_bytes(random())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut out, b| {
+            // Writing to a String does not fail.
+            let _ = write!(out, "{b:02x}");
+            out
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn harmless_ids_are_kept_and_others_replaced() {
+        assert_eq!(request_id(Some(b"abc-123.X")), "abc-123.X");
+        let long = vec![b'a'; 129];
+        for bad in [
+            b"".as_slice(),
+            b"a b",
+            b"a\r\nx",
+            b"\"",
+            "ü".as_bytes(),
+            &long,
+        ] {
+            assert!(request_id(Some(bad)).starts_with("req_"), "{bad:?}");
+        }
+        assert_ne!(request_id(None), request_id(None));
+    }
+
+    #[test]
+    fn a_trace_is_continued_with_our_span() {
+        let sent = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let t = TraceParent::continue_or_start(Some(sent));
+        assert_eq!(t.trace_id, "4bf92f3577b34da6a3ce929d0e0e4736");
+        assert_ne!(t.span_id, "00f067aa0ba902b7");
+        assert!(parse(&t.header()).is_some());
+    }
+
+    #[test]
+    fn malformed_traces_start_anew() {
+        for bad in [
+            "",
+            "00-0-0-01",
+            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+            "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-x",
+        ] {
+            assert_eq!(parse(bad), None, "{bad}");
+            assert!(
+                parse(&TraceParent::continue_or_start(Some(bad.as_bytes())).header()).is_some()
+            );
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! tollgate: the LLM gateway that runs at the network edge.
+//!
+//! Applications send one OpenAI-shaped request with one key. tollgate reads
+//! the body without copying it, decides which provider and model serve it,
+//! gets an answer inside the caller's deadline whatever the providers are
+//! doing, and writes down what happened.
+//!
+//! # One request
+//!
+//! A request walks through rooms in one direction. Nothing reaches back; a
+//! later room reads what an earlier one wrote down.
+//!
+//! ```text
+//! accept    listener, connection cap, time for the head            server::front
+//! intake    method, path, sizes, key, whole body                   gateway::intake
+//! inspect   one strict pass over the bytes, no copy                chat + wire::json
+//! decide    which targets, in which order: pure                    table + route::decide
+//! dispatch  candidate by candidate while time is left              gateway::dispatch
+//! attempt   connect, send, wait for something worth showing        gateway::attempt
+//! relay     event by event; honest about the end                   gateway::relay
+//! settle    metrics and access log, once, on every exit            gateway::settle
+//! ```
+//!
+//! # Who knows whom
+//!
+//! `units, error <- wire <- chat <- dialect <- {route, identity} <- table <-
+//! gateway <- server, reload <- cli`. `config` is what the operator wrote and
+//! is read by `table`, `telemetry`, `server`, `cli` and `reload` only; requests
+//! read [`table::RoutingTable`]. Pingora is named where bytes meet sockets:
+//! `gateway`, `server`, `admin`, `demo`, the endpoints and health checks of
+//! `route`, and the table's compiler that configures them. `wire`, `chat`,
+//! `dialect` and `route::decide` are sans-IO. `tests/tidy.rs` keeps this.
+//!
+//! # Invariants
+//!
+//! - A request reads one table, pinned when it arrives.
+//! - What was inspected is what is forwarded: the model is spliced in, every
+//!   other byte survives.
+//! - Nothing reaches the client before an attempt holds something to show, so
+//!   failover is invisible; after it, no other candidate is tried.
+//! - A stream that did not reach its end never looks as if it had.
+//! - No client header leaves but an allow-list; no provider header, error body
+//!   or credential comes back but through one.
+//! - Every exit of a request passes `gateway::settle` once.
+//! - Labels of metrics come from the config, never from a client.
+//!
+//! # Words
+//!
+//! `downstream` and `upstream` are the client's and the provider's side. A
+//! `Principal` calls; a `Route` (alias) has `Target`s (provider and model); a
+//! `Decision` lists candidates; an `Attempt` tries one at an `Address` of one of
+//! the provider's endpoints.
+
+pub mod admin;
+pub mod chat;
+pub mod cli;
+pub mod config;
+pub mod demo;
+pub mod dialect;
+pub mod error;
+pub mod gateway;
+pub mod identity;
+pub mod reload;
+pub mod route;
+pub mod server;
+pub mod table;
+pub mod telemetry;
+pub mod tls;
+pub mod units;
+pub mod wire;
+
+/// What providers see as `User-Agent`.
+pub const USER_AGENT: &str = concat!("tollgate/", env!("CARGO_PKG_VERSION"));

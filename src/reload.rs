@@ -1,0 +1,211 @@
+//! Loading the config again while requests are served.
+//!
+//! Load, check, compile, store: the new table replaces the old one only when
+//! all of it is good. Requests in flight keep the table that they started
+//! with. What only a start can change (listeners, threads) is said in the log.
+
+use crate::config::{self, Config, Diagnostic};
+use crate::table::RoutingTable;
+use crate::telemetry::{AccessLog, Metrics, log as operator_log};
+use crate::tls::Certificate;
+use arc_swap::ArcSwap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Where the config comes from.
+#[derive(Debug, Clone)]
+pub enum Source {
+    File(PathBuf),
+    /// Part of the program; never changes.
+    Embedded {
+        name: &'static str,
+        text: &'static str,
+    },
+}
+
+impl Source {
+    /// What to call it in messages.
+    pub fn name(&self) -> String {
+        match self {
+            Self::File(path) => path.display().to_string(),
+            Self::Embedded { name, .. } => (*name).to_owned(),
+        }
+    }
+
+    /// The text as it is now.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn read(&self) -> Result<String, Diagnostic> {
+        match self {
+            Self::File(path) => config::read(path),
+            Self::Embedded { text, .. } => Ok((*text).to_owned()),
+        }
+    }
+}
+
+/// Compiles `text` to serve it.
+///
+/// # Errors
+/// Every problem found, with its line.
+pub fn compile(
+    text: &str,
+    previous: Option<&RoutingTable>,
+) -> Result<(Config, RoutingTable, Vec<Diagnostic>), Vec<Diagnostic>> {
+    let (config, mut problems) = config::load(text);
+    let Some(config) = config else {
+        return Err(problems);
+    };
+    let (table, found) = RoutingTable::compile_to_serve(&config, previous);
+    problems.extend(config::with_lines(text, found));
+    match table {
+        Some(table) => Ok((config, table, problems)),
+        None => Err(problems),
+    }
+}
+
+/// Swaps tables.
+pub struct Reloader {
+    pub source: Source,
+    pub table: Arc<ArcSwap<RoutingTable>>,
+    pub metrics: Arc<Metrics>,
+    pub access_log: Arc<AccessLog>,
+    pub certificates: Vec<Arc<Certificate>>,
+    /// The config that the process started with, and the text last tried.
+    state: Mutex<State>,
+}
+
+struct State {
+    started_with: Config,
+    /// `None` until the file is looked at for the first time after the start.
+    tried: Option<String>,
+}
+
+impl Reloader {
+    pub fn new(
+        source: Source,
+        table: Arc<ArcSwap<RoutingTable>>,
+        metrics: Arc<Metrics>,
+        access_log: Arc<AccessLog>,
+        certificates: Vec<Arc<Certificate>>,
+        started_with: Config,
+    ) -> Self {
+        let state = Mutex::new(State {
+            started_with,
+            tried: None,
+        });
+        Self {
+            source,
+            table,
+            metrics,
+            access_log,
+            certificates,
+            state,
+        }
+    }
+
+    /// Loads the config again, whether it changed or not.
+    pub fn reload(&self) {
+        self.access_log.reopen();
+        match self.source.read() {
+            Ok(text) => self.apply(text),
+            Err(problem) => self.reject(&[problem]),
+        }
+    }
+
+    /// Loads the config again if the file is not what was tried last.
+    pub fn reload_if_changed(&self) {
+        let Ok(text) = self.source.read() else { return };
+        if !self.is_old(&text) {
+            self.apply(text);
+        }
+    }
+
+    fn is_old(&self, text: &str) -> bool {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        match &state.tried {
+            Some(tried) => tried == text,
+            // The start read the file itself; has it changed since?
+            None => {
+                let same = config::load(text).0.as_ref() == Some(&state.started_with);
+                if same {
+                    state.tried = Some(text.to_owned());
+                }
+                same
+            }
+        }
+    }
+
+    fn apply(&self, text: String) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let current = self.table.load();
+        let result = compile(&text, Some(&current));
+        state.tried = Some(text);
+        let (config, mut table, warnings) = match result {
+            Ok(compiled) => compiled,
+            Err(problems) => return self.reject(&problems),
+        };
+        // Certificates were proved by the compiler a moment ago; a file that
+        // changed since then leaves the old certificate in place.
+        for certificate in &self.certificates {
+            if let Err(e) = certificate.reload() {
+                let reason = e.to_string();
+                log::error!(reason = reason.as_str(); "certificate not reloaded");
+            }
+        }
+        table.version = current.version + 1;
+        announce(&self.metrics, &table);
+        self.metrics.reload(true);
+        operator_log::set_level(config.log.level.into());
+        self.warn_of_restart(&state.started_with, &config);
+        for warning in &warnings {
+            self.report(warning);
+        }
+        log::info!(version = table.version, routes = table.routes_len(), providers = table.providers.len(); "config loaded");
+        self.table.store(Arc::new(table));
+    }
+
+    fn warn_of_restart(&self, old: &Config, new: &Config) {
+        let changed = [
+            ("server", old.server != new.server),
+            ("listen", old.listeners() != new.listeners()),
+            ("admin", old.admin != new.admin),
+            ("demo", old.demo != new.demo),
+            ("access_log", old.access_log != new.access_log),
+            (
+                "limits.connections",
+                old.limits.connections != new.limits.connections,
+            ),
+            ("times.header", old.times.header != new.times.header),
+        ];
+        for (key, _) in changed.into_iter().filter(|(_, changed)| *changed) {
+            log::warn!(key = key; "changed in the config, takes effect at the next start");
+        }
+    }
+
+    fn reject(&self, problems: &[Diagnostic]) {
+        self.metrics.reload(false);
+        for problem in problems {
+            self.report(problem);
+        }
+        log::error!(problems = problems.len(); "config not loaded, the old one stays");
+    }
+
+    fn report(&self, problem: &Diagnostic) {
+        let text = problem.render(&self.source.name());
+        if problem.is_error() {
+            log::error!(problem = text.as_str(); "config problem");
+        } else {
+            log::warn!(problem = text.as_str(); "config problem");
+        }
+    }
+}
+
+/// Makes the metrics' label sets those of `table`.
+pub fn announce(metrics: &Metrics, table: &RoutingTable) {
+    metrics.retain(table.route_labels(), table.providers.keys().map(|n| &**n));
+    for provider in table.providers.keys() {
+        metrics.provider_known(provider);
+    }
+    metrics.config_version(table.version);
+}
