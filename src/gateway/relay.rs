@@ -76,7 +76,11 @@ pub async fn run(
     }
 }
 
-async fn begin(session: &mut Session, ctx: &mut Ctx, to: ResponseHeader) -> Result<(), Stop> {
+async fn begin(session: &mut Session, ctx: &mut Ctx, mut to: ResponseHeader) -> Result<(), Stop> {
+    // Pingora flushes each write of a chunked answer, and without this an
+    // answer of unknown length is delimited by the end of the connection. It
+    // drops the field on HTTP/2.
+    put(&mut to, "transfer-encoding", "chunked");
     ctx.record.status = to.status.as_u16();
     ctx.first_byte();
     session
