@@ -24,6 +24,7 @@ pub enum ErrorKind {
     UnknownModel,
     MethodNotAllowed,
     BodyTimeout,
+    LengthRequired,
     BodyTooLarge,
     UriTooLong,
     UnsupportedMediaType,
@@ -36,7 +37,12 @@ pub enum ErrorKind {
     UpstreamError,
     /// The provider refused *our* credential.
     UpstreamAuth,
+    /// The provider has more than it can do.
+    UpstreamOverloaded,
+    /// The gateway has.
     Overloaded,
+    /// The gateway is being stopped.
+    Stopping,
     NoTarget,
     DeadlineExceeded,
     Internal,
@@ -79,6 +85,7 @@ impl ErrorKind {
             K::UnknownModel => (404, INVALID, "model_not_found", Client),
             K::MethodNotAllowed => (405, INVALID, "method_not_allowed", Client),
             K::BodyTimeout => (408, INVALID, "request_timeout", Client),
+            K::LengthRequired => (411, INVALID, "length_required", Client),
             K::BodyTooLarge => (413, INVALID, "request_too_large", Client),
             K::UriTooLong => (414, INVALID, "uri_too_long", Client),
             K::UnsupportedMediaType => (415, INVALID, "unsupported_media_type", Client),
@@ -89,6 +96,8 @@ impl ErrorKind {
             K::QuotaExhausted => (429, "insufficient_quota", "insufficient_quota", Provider),
             K::UpstreamError => (502, API, "upstream_error", Provider),
             K::UpstreamAuth => (502, API, "upstream_auth", Provider),
+            K::UpstreamOverloaded => (503, API, "upstream_overloaded", Provider),
+            K::Stopping => (503, API, "stopping", Gateway),
             K::Overloaded => (503, API, "overloaded", Gateway),
             K::NoTarget => (503, API, "no_target", Provider),
             K::DeadlineExceeded => (504, API, "timeout", Provider),

@@ -10,6 +10,7 @@ use crate::telemetry::{AccessLog, Metrics, log as operator_log};
 use crate::tls::Certificate;
 use arc_swap::ArcSwap;
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Where the config comes from.
@@ -44,21 +45,38 @@ impl Source {
     }
 }
 
+/// A config that can be used, its table, and what to warn of.
+pub type Compiled = (Config, RoutingTable, Vec<Diagnostic>);
+
 /// Compiles `text` to serve it.
 ///
 /// # Errors
 /// Every problem found, with its line.
-pub fn compile(
+pub fn compile(text: &str, previous: Option<&RoutingTable>) -> Result<Compiled, Vec<Diagnostic>> {
+    compile_with(text, |config| {
+        RoutingTable::compile_to_serve(config, previous)
+    })
+}
+
+/// Compiles `text` with one of the table's compilers. Where the file itself has
+/// problems, what is left of it is compiled all the same, to find the others.
+///
+/// # Errors
+/// Every problem found, with its line.
+pub fn compile_with(
     text: &str,
-    previous: Option<&RoutingTable>,
-) -> Result<(Config, RoutingTable, Vec<Diagnostic>), Vec<Diagnostic>> {
-    let (config, mut problems) = config::load(text);
-    let Some(config) = config else {
-        return Err(problems);
+    compile: impl FnOnce(&Config) -> (Option<RoutingTable>, Vec<Diagnostic>),
+) -> Result<Compiled, Vec<Diagnostic>> {
+    let mut loaded = config::load_rest(text);
+    let Some(config) = loaded.rest.take() else {
+        return Err(loaded.found);
     };
-    let (table, found) = RoutingTable::compile_to_serve(&config, previous);
-    problems.extend(config::with_lines(text, found));
-    match table {
+    let sound = loaded.found.is_empty();
+    let (table, mut more) = compile(&config);
+    more.retain(|problem| !loaded.explains(problem));
+    loaded.found.extend(more);
+    let problems = config::with_lines(text, loaded.found);
+    match table.filter(|_| sound) {
         Some(table) => Ok((config, table, problems)),
         None => Err(problems),
     }
@@ -107,17 +125,38 @@ impl Reloader {
     /// Loads the config again, whether it changed or not.
     pub fn reload(&self) {
         self.access_log.reopen();
+        self.reload_certificates();
         match self.source.read() {
             Ok(text) => self.apply(text),
             Err(problem) => self.reject(&[problem]),
         }
     }
 
-    /// Loads the config again if the file is not what was tried last.
+    /// Loads the config again if the file is not what was tried last, and the
+    /// certificates if theirs are renewed.
     pub fn reload_if_changed(&self) {
-        let Ok(text) = self.source.read() else { return };
+        self.reload_certificates();
+        let Ok(text) = self.source.read() else {
+            return;
+        };
         if !self.is_old(&text) {
             self.apply(text);
+        }
+    }
+
+    fn reload_certificates(&self) {
+        for certificate in &self.certificates {
+            let path = certificate.path().display().to_string();
+            match certificate.reload() {
+                Ok(false) => certificate.complained.store(false, Ordering::Relaxed),
+                Ok(true) => log::info!(certificate = path.as_str(); "certificate loaded"),
+                // Once, not every second until it is mended.
+                Err(_) if certificate.complained.swap(true, Ordering::Relaxed) => {}
+                Err(e) => {
+                    let reason = e.to_string();
+                    log::error!(certificate = path.as_str(), reason = reason.as_str(); "certificate not loaded, the old one stays");
+                }
+            }
         }
     }
 
@@ -145,14 +184,6 @@ impl Reloader {
             Ok(compiled) => compiled,
             Err(problems) => return self.reject(&problems),
         };
-        // Certificates were proved by the compiler a moment ago; a file that
-        // changed since then leaves the old certificate in place.
-        for certificate in &self.certificates {
-            if let Err(e) = certificate.reload() {
-                let reason = e.to_string();
-                log::error!(reason = reason.as_str(); "certificate not reloaded");
-            }
-        }
         table.version = current.version + 1;
         announce(&self.metrics, &table);
         self.metrics.reload(true);

@@ -13,6 +13,7 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 /// Why PEM files are of no use.
@@ -89,6 +90,8 @@ pub fn authorities(path: &Path) -> Result<Arc<CaType>, TlsError> {
 #[derive(Debug)]
 pub struct Certificate {
     current: ArcSwap<CertifiedKey>,
+    /// Whether the log has been told that the files are of no use.
+    pub complained: AtomicBool,
     certificate: PathBuf,
     key: PathBuf,
 }
@@ -102,19 +105,25 @@ impl Certificate {
         let first = certified_key(certificate, key)?;
         Ok(Self {
             current: ArcSwap::from_pointee(first),
+            complained: AtomicBool::new(false),
             certificate: certificate.to_owned(),
             key: key.to_owned(),
         })
     }
 
-    /// Loads the files again.
+    /// Loads the files again if they are not what they were; true when the
+    /// certificate is a new one.
     ///
     /// # Errors
-    /// As [`certified_key`]; the old certificate stays.
-    pub fn reload(&self) -> Result<(), TlsError> {
-        self.current
-            .store(Arc::new(certified_key(&self.certificate, &self.key)?));
-        Ok(())
+    /// As [`certified_key`]; the old certificate stays. A pair that is half
+    /// renewed is an error until the other half is there.
+    pub fn reload(&self) -> Result<bool, TlsError> {
+        let fresh = certified_key(&self.certificate, &self.key)?;
+        if fresh.cert == self.current.load().cert {
+            return Ok(false);
+        }
+        self.current.store(Arc::new(fresh));
+        Ok(true)
     }
 
     pub fn path(&self) -> &Path {

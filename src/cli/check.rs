@@ -2,6 +2,7 @@
 
 use super::{EX_CONFIG, print, remark};
 use crate::config::{self, Config, Diagnostic, printable};
+use crate::reload;
 use crate::table::RoutingTable;
 use std::path::Path;
 use std::process::ExitCode;
@@ -9,33 +10,17 @@ use std::process::ExitCode;
 /// Says everything that is wrong with the file at `path`.
 pub fn check(path: &Path) -> ExitCode {
     let file = path.display().to_string();
-    let (ready, found) = match config::read(path) {
-        Ok(text) => examine(&text, RoutingTable::compile),
-        Err(diagnostic) => (None, vec![diagnostic]),
-    };
-    remark(&rendered(&file, &found));
-    match ready {
-        Some((config, _)) => print(&summary(&file, &config)),
-        None => ExitCode::from(EX_CONFIG),
+    let text = config::read(path).map_err(|problem| vec![problem]);
+    match text.and_then(|text| reload::compile_with(&text, RoutingTable::compile)) {
+        Ok((config, _, warnings)) => {
+            remark(&rendered(&file, &warnings));
+            print(&summary(&file, &config))
+        }
+        Err(problems) => {
+            remark(&rendered(&file, &problems));
+            ExitCode::from(EX_CONFIG)
+        }
     }
-}
-
-/// Reads and compiles the text of a file: what it says, unless one of the
-/// problems is an error, and all problems in the order of their lines.
-fn examine(
-    text: &str,
-    compile: impl FnOnce(&Config) -> (Option<RoutingTable>, Vec<Diagnostic>),
-) -> (Option<(Config, RoutingTable)>, Vec<Diagnostic>) {
-    let (config, mut found) = config::load(text);
-    let Some(config) = config else {
-        return (None, found);
-    };
-    let (table, more) = compile(&config);
-    found.extend(more);
-    (
-        table.map(|table| (config, table)),
-        config::with_lines(text, found),
-    )
 }
 
 /// The problems as text, each on lines of its own.
@@ -86,17 +71,21 @@ mod tests {
     }
 
     #[test]
-    fn the_table_is_compiled_from_sound_configs_only() {
-        let (ready, found) = examine("[nonsense]\n", |_| panic!("compiled"));
-        assert!(ready.is_none());
-        assert_eq!(found.len(), 1);
-    }
-
-    #[test]
-    fn problems_of_the_table_get_lines() {
-        let compile = |_: &Config| (None, vec![Diagnostic::error(["log", "level"], "too loud")]);
-        let (ready, found) = examine("\n[log]\nlevel = \"debug\"\n", compile);
-        assert!(ready.is_none());
-        assert_eq!(rendered("f", &found), "error: f:3: log.level: too loud\n");
+    fn problems_of_file_and_table_are_told_together_and_once() {
+        let text = "[log]\nlevel = \"loud\"\n[providers.p]\ndialect = \"openai\"\nbase_url = \"ftp://x\"\n\
+                    [providers.q]\ndialect = \"openai\"\nbase_url = 7\n[models.m]\ntargets = [\"none/x\"]\n";
+        let problems = reload::compile_with(text, RoutingTable::compile).unwrap_err();
+        let errors: Vec<_> = problems
+            .iter()
+            .filter(|problem| problem.is_error())
+            .map(|problem| (problem.line, problem.path.to_string()))
+            .collect();
+        let expected = [
+            (Some(2), "log.level"),
+            (Some(5), "providers.p.base_url"),
+            (Some(8), "providers.q.base_url"),
+            (Some(10), "models.m.targets[0]"),
+        ];
+        assert_eq!(errors, expected.map(|(line, path)| (line, path.to_owned())));
     }
 }

@@ -79,9 +79,52 @@ pub fn read(path: &std::path::Path) -> Result<String, Diagnostic> {
 /// The config that `text` says, and all that is wrong with it, in the order of
 /// the lines; no config where there is an error.
 pub fn load(text: &str) -> (Option<Config>, Vec<Diagnostic>) {
+    let loaded = load_rest(text);
+    (
+        loaded.rest.filter(|_| loaded.found.is_empty()),
+        loaded.found,
+    )
+}
+
+/// A file as far as it can be read.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What is left without the parts that are wrong; `None` when nothing is.
+    pub rest: Option<Config>,
+    /// All that is wrong, in the order of the lines.
+    pub found: Vec<Diagnostic>,
+    /// What was taken out, or was missing.
+    gone: BTreeSet<Path>,
+}
+
+impl Loaded {
+    /// Whether a problem of what is left only follows from what was taken out:
+    /// it concerns the same place, or a target of a provider that is gone.
+    pub fn explains(&self, problem: &Diagnostic) -> bool {
+        let at = &problem.path.0;
+        let near = |gone: &Path| gone.0.starts_with(at) || at.starts_with(&gone.0);
+        let provider = |gone: &Path| {
+            gone.0.first().is_some_and(|room| room == "providers") && gone.0.len() <= 2
+        };
+        let targets = at.first().is_some_and(|room| room == "models");
+        self.gone
+            .iter()
+            .any(|gone| near(gone) || (targets && provider(gone)))
+    }
+}
+
+/// Reads `text` as far as it goes, so that what is left can be checked too.
+pub fn load_rest(text: &str) -> Loaded {
     let document = match Document::parse(text) {
         Ok(document) => document,
-        Err(error) => return (None, vec![syntax(text, &error)]),
+        Err(error) => {
+            let found = vec![syntax(text, &error)];
+            return Loaded {
+                rest: None,
+                found,
+                gone: BTreeSet::new(),
+            };
+        }
     };
     let mut reading = Reading {
         text,
@@ -92,13 +135,17 @@ pub fn load(text: &str) -> (Option<Config>, Vec<Diagnostic>) {
         stand_ins: 0,
     };
     reading.expect_tables();
-    let config = reading.config();
-    if let Some(config) = &config {
+    let rest = reading.config();
+    if let Some(config) = &rest {
         reading.refuse_literal_secrets(config);
     }
     let mut found = reading.found;
     found.sort_by_key(|diagnostic| diagnostic.line);
-    (config.filter(|_| found.is_empty()), found)
+    Loaded {
+        rest,
+        found,
+        gone: reading.known,
+    }
 }
 
 /// The line, from 1, of the longest part of `path` that is in the file.

@@ -19,7 +19,7 @@ mod secret;
 mod value;
 
 pub use diagnostic::{Diagnostic, Path, Severity, printable};
-pub use load::{load, locate, read, with_lines};
+pub use load::{Loaded, load, load_rest, locate, read, with_lines};
 pub use name::{TargetName, is_plain};
 pub use secret::{Reference, ResolveError, Secret};
 pub use value::{Hash, HeaderSource, Output};

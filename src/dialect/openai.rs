@@ -116,8 +116,13 @@ pub fn provider_error(
             None => format!("The provider answered with HTTP status {status}."),
         },
     };
+    // Elsewhere it would tell the client to come back for the same refusal.
+    let waiting = matches!(
+        kind,
+        ErrorKind::RateLimited | ErrorKind::UpstreamOverloaded | ErrorKind::UpstreamError
+    );
     let error = GatewayError::new(kind, public)
-        .with_retry_after(retry_after)
+        .with_retry_after(retry_after.filter(|_| waiting))
         .because(format!("provider answered {status}"));
     if kind != ErrorKind::ProviderRejected && kind != ErrorKind::UnknownModel {
         return error;
@@ -141,7 +146,7 @@ fn kind_of(status: u16, told: &Told) -> ErrorKind {
         429 if code == "insufficient_quota" => ErrorKind::QuotaExhausted,
         429 => ErrorKind::RateLimited,
         400..=499 => ErrorKind::ProviderRejected,
-        503 | 529 => ErrorKind::Overloaded,
+        503 | 529 => ErrorKind::UpstreamOverloaded,
         _ => ErrorKind::UpstreamError,
     }
 }

@@ -1,7 +1,7 @@
 //! What one request carries from step to step, and what will be told about it.
 
-use super::Stop;
 use super::trace::{TraceParent, request_id, seed};
+use super::{Ending, Stop};
 use crate::chat::{Operation, Request};
 use crate::error::{Blame, ErrorKind, GatewayError};
 use crate::identity::Principal;
@@ -18,6 +18,7 @@ pub struct Ctx {
     /// Pinned once: a reload in mid-request changes nothing for it.
     pub(super) table: Arc<RoutingTable>,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) ending: Ending,
     pub(super) started: Instant,
     pub(super) request_id: String,
     pub(super) trace: TraceParent,
@@ -34,11 +35,12 @@ pub struct Ctx {
 }
 
 impl Ctx {
-    pub(super) fn new(table: Arc<RoutingTable>, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(table: Arc<RoutingTable>, metrics: Arc<Metrics>, ending: Ending) -> Self {
         let in_flight = Some(metrics.in_flight());
         Self {
             table,
             metrics,
+            ending,
             started: Instant::now(),
             request_id: request_id(None),
             trace: TraceParent::continue_or_start(None),
@@ -150,9 +152,10 @@ impl Ctx {
         self.record.outcome = match error.kind {
             ErrorKind::DeadlineExceeded => Outcome::Timeout,
             ErrorKind::Internal => Outcome::Internal,
-            ErrorKind::Unauthenticated | ErrorKind::ModelNotAllowed | ErrorKind::Overloaded => {
-                Outcome::Refused
-            }
+            ErrorKind::Unauthenticated
+            | ErrorKind::ModelNotAllowed
+            | ErrorKind::Overloaded
+            | ErrorKind::Stopping => Outcome::Refused,
             _ if row.blame == Blame::Client => Outcome::ClientError,
             _ => Outcome::ProviderError,
         };

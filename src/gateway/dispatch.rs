@@ -8,7 +8,7 @@
 use super::attempt::{self, Failure, Next, Served};
 use super::intake::Call;
 use super::upstream::request_head;
-use super::{Ctx, Gateway, Stop};
+use super::{Ctx, Ending, Gateway, Stop};
 use crate::chat::Request;
 use crate::error::{ErrorKind, GatewayError};
 use crate::identity::Principal;
@@ -19,7 +19,7 @@ use bytes::Bytes;
 use pingora_core::protocols::http::ServerSession;
 use pingora_proxy::Session;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Different endpoints of one target that a request tries.
 const ENDPOINTS: usize = 2;
@@ -119,15 +119,16 @@ async fn once(
         limits: &ctx.table.limits,
         first_byte_by: ctx.deadline().min(started + provider.timeouts.first_byte),
     };
+    let mut ending = ctx.ending.clone();
     let result = tokio::select! {
         biased;
-        result = attempt::run(&plan, head, pieces) => Some(result),
-        () = gone(&mut session.downstream_session) => None,
+        result = attempt::run(&plan, head, pieces) => Ok(result),
+        why = interrupted(&mut session.downstream_session, &mut ending) => Err(why),
     };
     let (outcome, status) = match &result {
-        None => (AttemptOutcome::Canceled, None),
-        Some(Ok(served)) => (AttemptOutcome::Ok, Some(served.status())),
-        Some(Err(failure)) => (failure.outcome, failure.status),
+        Err(_) => (AttemptOutcome::Canceled, None),
+        Ok(Ok(served)) => (AttemptOutcome::Ok, Some(served.status())),
+        Ok(Err(failure)) => (failure.outcome, failure.status),
     };
     ctx.attempted(Attempt {
         provider: Arc::clone(&provider.name),
@@ -138,8 +139,9 @@ async fn once(
         duration: started.elapsed(),
     });
     match result {
-        None => Err(Stop::Gone),
-        Some(result) => {
+        Err(Interruption::Client) => Err(Stop::Gone),
+        Err(Interruption::Gateway) => Err(stopping().into()),
+        Ok(result) => {
             if result.is_ok() {
                 address.latency.record(started.elapsed());
             }
@@ -148,12 +150,34 @@ async fn once(
     }
 }
 
-/// Resolves when the client has left.
-pub async fn gone(session: &mut ServerSession) {
+/// Why the waiting for a provider ends before the provider says anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interruption {
+    /// The client left.
+    Client,
+    /// The gateway is being stopped and its grace period is over.
+    Gateway,
+}
+
+/// Resolves when there is nobody left to wait for, or no time.
+pub async fn interrupted(session: &mut ServerSession, ending: &mut Ending) -> Interruption {
+    tokio::select! {
+        () = gone(session) => Interruption::Client,
+        _ = ending.wait_for(|over| *over) => Interruption::Gateway,
+    }
+}
+
+async fn gone(session: &mut ServerSession) {
     if session.read_body_or_idle(true).await.is_ok() {
         // Not a disconnect, and there is nothing more to learn here.
         std::future::pending::<()>().await;
     }
+}
+
+/// What a request is told that the stopping gateway cannot finish.
+pub fn stopping() -> GatewayError {
+    GatewayError::new(ErrorKind::Stopping, "The gateway is being stopped.")
+        .with_retry_after(Some(Duration::from_secs(1)))
 }
 
 fn out_of_time(ctx: &Ctx) -> GatewayError {

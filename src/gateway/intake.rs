@@ -12,8 +12,10 @@ use crate::chat::{Media, Operation};
 use crate::error::{ErrorKind, GatewayError};
 use crate::identity::Principal;
 use bytes::{BufMut, Bytes, BytesMut};
-use http::Method;
-use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, EXPECT};
+use http::header::{
+    AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING,
+};
+use http::{Method, Version};
 use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 use std::sync::Arc;
@@ -36,19 +38,29 @@ pub struct Call {
 /// First allocation for a body without a length: many are smaller.
 const FIRST_GUESS: usize = 64 << 10;
 
-/// Reads the head: sizes, ids, what is asked for.
+/// Writes down who came and under which ids, before anything can be refused.
+pub fn arrive(session: &Session, ctx: &mut Ctx) {
+    let head = session.req_header();
+    ctx.arrived(session);
+    ctx.request_id = request_id(one(head, "x-request-id"));
+    ctx.trace = TraceParent::continue_or_start(one(head, "traceparent"));
+}
+
+/// Reads the head: sizes, host, what is asked for.
 ///
 /// # Errors
 /// 404, 405, 411, 413, 414, 415 and 431, each for what its name says.
 pub fn head(session: &Session, ctx: &mut Ctx) -> Result<Asked, GatewayError> {
     let head = session.req_header();
-    ctx.arrived(session);
-    ctx.request_id = request_id(one(head, "x-request-id"));
-    ctx.trace = TraceParent::continue_or_start(one(head, "traceparent"));
     sizes(head, ctx)?;
+    host(head)?;
     let asked = route(head)?;
     if matches!(asked, Asked::Call(_)) {
         let declared = content_length(head);
+        if declared.is_none() && head.version != Version::HTTP_2 && !is_chunked(head) {
+            let text = "The request has no length; send Content-Length.";
+            return Err(GatewayError::new(ErrorKind::LengthRequired, text));
+        }
         if declared.is_some_and(|n| n > ctx.table.limits.body) {
             return Err(too_large(ctx.table.limits.body));
         }
@@ -89,6 +101,28 @@ fn sizes(head: &RequestHeader, ctx: &Ctx) -> Result<(), GatewayError> {
         ));
     }
     Ok(())
+}
+
+/// Every request names one host, and nothing but a host: what follows a `/` or
+/// `#` in it would be read by some as part of a URL.
+fn host(head: &RequestHeader) -> Result<(), GatewayError> {
+    let named = match head.uri.authority() {
+        Some(authority) => Some(authority.as_str().as_bytes()),
+        None => one(head, HOST.as_str()),
+    };
+    let harmless = |b: &u8| b.is_ascii_alphanumeric() || b".-_:[]".contains(b);
+    match named {
+        Some(name) if !name.is_empty() && name.iter().all(harmless) => Ok(()),
+        None if head.version == Version::HTTP_10 => Ok(()),
+        _ => {
+            let text = "The Host header is missing or malformed.";
+            Err(GatewayError::new(ErrorKind::InvalidRequest, text))
+        }
+    }
+}
+
+fn is_chunked(head: &RequestHeader) -> bool {
+    one(head, TRANSFER_ENCODING.as_str()).is_some_and(|v| v.eq_ignore_ascii_case(b"chunked"))
 }
 
 fn route(head: &RequestHeader) -> Result<Asked, GatewayError> {

@@ -55,7 +55,11 @@ pub struct Gateway {
     metrics: Arc<Metrics>,
     access_log: Arc<AccessLog>,
     connector: Connector,
+    ending: Ending,
 }
+
+/// Turns true when the grace period of a stopping gateway is over.
+pub type Ending = tokio::sync::watch::Receiver<bool>;
 
 /// Why a request was left without a complete answer.
 #[derive(Debug)]
@@ -81,6 +85,7 @@ impl Gateway {
         table: Arc<ArcSwap<RoutingTable>>,
         metrics: Arc<Metrics>,
         access_log: Arc<AccessLog>,
+        ending: Ending,
     ) -> Self {
         let connector = Connector::new(Some(ConnectorOptions::new(POOL_SIZE)));
         Self {
@@ -88,11 +93,13 @@ impl Gateway {
             metrics,
             access_log,
             connector,
+            ending,
         }
     }
 
     /// Every step of a request, in order.
     async fn serve(&self, session: &mut Session, ctx: &mut Ctx) -> Result<(), Stop> {
+        intake::arrive(session, ctx);
         ctx.admit()?;
         let asked = intake::head(session, ctx)?;
         let who = intake::identify(session, ctx)?;
@@ -163,7 +170,11 @@ impl ProxyHttp for Gateway {
     type CTX = Ctx;
 
     fn new_ctx(&self) -> Ctx {
-        Ctx::new(self.table.load_full(), Arc::clone(&self.metrics))
+        Ctx::new(
+            self.table.load_full(),
+            Arc::clone(&self.metrics),
+            self.ending.clone(),
+        )
     }
 
     // The default installs a compression module that we never enable.

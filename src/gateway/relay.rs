@@ -7,7 +7,7 @@
 //! not reach its end is never made to look as if it had.
 
 use super::attempt::{Body, Open, Served};
-use super::dispatch::gone;
+use super::dispatch::{Interruption, interrupted, stopping};
 use super::reply::{attribution, head, put, whole};
 use super::upstream::return_headers;
 use super::{Ctx, Gateway, Stop};
@@ -119,6 +119,8 @@ pub async fn write(
 enum Broken {
     /// The client left.
     Gone,
+    /// The gateway is being stopped.
+    Stopping,
     /// The provider broke off or went silent.
     Upstream(String),
 }
@@ -134,7 +136,12 @@ async fn next_piece(
     let piece = tokio::select! {
         biased;
         piece = tokio::time::timeout(idle, open.session.read_response_body()) => piece,
-        () = gone(&mut session.downstream_session) => return Err(Broken::Gone),
+        why = interrupted(&mut session.downstream_session, &mut ctx.ending) => {
+            return Err(match why {
+                Interruption::Client => Broken::Gone,
+                Interruption::Gateway => Broken::Stopping,
+            });
+        }
     };
     ctx.record.upstream_time += started.elapsed();
     match piece {
@@ -191,6 +198,9 @@ impl Stream<'_> {
                 Ok(Some(piece)) => self.framer.push(piece),
                 Ok(None) => return self.at_end(),
                 Err(Broken::Gone) => return End::Gone,
+                Err(Broken::Stopping) => {
+                    return End::Broken(stopping().because("grace period over"));
+                }
                 // After the finish nothing is missing but the farewell.
                 Err(Broken::Upstream(_)) if self.finished => return End::Finished,
                 Err(Broken::Upstream(why)) => return self.broken(&why),
@@ -314,6 +324,11 @@ async fn raw(
                 open.cancel().await;
                 ctx.serving_turned(AttemptOutcome::Canceled);
                 return Err(Stop::Gone);
+            }
+            Err(Broken::Stopping) => {
+                open.cancel().await;
+                ctx.serving_turned(AttemptOutcome::Truncated);
+                return Err(Stop::Cut(Some(stopping().because("grace period over"))));
             }
             Err(Broken::Upstream(why)) => {
                 open.cancel().await;

@@ -25,7 +25,8 @@ const LINGER: Duration = Duration::from_secs(2);
 pub fn prepare(session: &mut Session, ctx: &Ctx) {
     let times = &ctx.table.times;
     let down = &mut session.downstream_session;
-    down.set_read_timeout(Some(times.body));
+    // The net below the total time of a body, which has its own timer.
+    down.set_read_timeout(Some(times.body + Duration::from_secs(5)));
     down.set_write_timeout(Some(times.client_stall));
     down.set_total_drain_timeout(Some(LINGER));
     // Without this a pipelined request during an answer counts as an error.
@@ -39,6 +40,7 @@ pub fn prepare(session: &mut Session, ctx: &Ctx) {
 pub fn head(status: u16, ctx: &Ctx) -> Result<ResponseHeader, Stop> {
     let mut head = ResponseHeader::build(status, Some(12)).map_err(|_| Stop::Gone)?;
     put(&mut head, "x-request-id", &ctx.request_id);
+    put(&mut head, "traceparent", &ctx.trace.header());
     Ok(head)
 }
 

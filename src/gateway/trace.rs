@@ -19,26 +19,27 @@ pub struct TraceParent {
     /// This gateway's own span.
     pub span_id: String,
     flags: String,
+    /// Whether the trace is the client's.
+    pub continued: bool,
 }
 
 impl TraceParent {
     /// Continues the client's trace, or starts one.
     pub fn continue_or_start(sent: Option<&[u8]>) -> Self {
         let span_id = hex(&random::<8>());
-        match sent
+        let sent = sent
             .and_then(|s| std::str::from_utf8(s).ok())
-            .and_then(parse)
-        {
-            Some((trace_id, flags)) => Self {
-                trace_id: trace_id.to_owned(),
-                span_id,
-                flags: flags.to_owned(),
-            },
-            None => Self {
-                trace_id: hex(&random::<16>()),
-                span_id,
-                flags: "01".to_owned(),
-            },
+            .and_then(parse);
+        let continued = sent.is_some();
+        let (trace_id, flags) = match sent {
+            Some((trace_id, flags)) => (trace_id.to_owned(), flags.to_owned()),
+            None => (hex(&random::<16>()), "01".to_owned()),
+        };
+        Self {
+            trace_id,
+            span_id,
+            flags,
+            continued,
         }
     }
 

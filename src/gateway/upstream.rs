@@ -15,7 +15,7 @@ use pingora_proxy::Session;
 use std::time::Duration;
 
 /// Headers of a client that a provider may see.
-const FORWARDED: [&str; 3] = ["openai-beta", "idempotency-key", "tracestate"];
+const FORWARDED: [&str; 2] = ["openai-beta", "idempotency-key"];
 
 /// Headers of a provider that a client may see, besides `x-ratelimit-*`.
 const RETURNED: [&str; 6] = [
@@ -67,7 +67,9 @@ pub fn request_head(
     head.insert_header(USER_AGENT, crate::USER_AGENT)?;
     head.insert_header("x-request-id", ctx.request_id.as_str())?;
     head.insert_header("traceparent", ctx.trace.header())?;
-    for name in FORWARDED {
+    // A state without its parent belongs to no trace.
+    let state = ctx.trace.continued.then_some("tracestate");
+    for name in FORWARDED.into_iter().chain(state) {
         if let Some(value) = session.get_header(name).filter(|v| v.len() <= VALUE_BYTES) {
             head.insert_header(HeaderName::from_static(name), value.clone())?;
         }

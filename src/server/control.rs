@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 
 /// How often the file is looked at, and health checks and name resolution are
 /// looked for. Polling, because it works on every file system, through symbolic
@@ -27,12 +27,24 @@ const DRAIN_TICK: Duration = Duration::from_millis(20);
 /// request is settled (HTTP/2 writes from another task).
 const FLUSH: Duration = Duration::from_millis(200);
 
+/// How long requests may take to say that they were cut.
+pub const FAREWELL: Duration = Duration::from_secs(2);
+
 /// Background work of the process.
 pub struct Control {
     reloader: Arc<Reloader>,
     ready: Arc<AtomicBool>,
     listening: Vec<SocketAddr>,
+    stopping: Stopping,
     schedule: Arc<Mutex<Schedule>>,
+}
+
+/// How the process is stopped.
+pub struct Stopping {
+    /// How long requests in flight may take to finish by themselves.
+    pub grace: Duration,
+    /// Told when that time is over.
+    pub ending: watch::Sender<bool>,
 }
 
 /// When each pool was last resolved and probed, by provider.
@@ -45,11 +57,17 @@ struct Schedule {
 }
 
 impl Control {
-    pub fn new(reloader: Reloader, ready: Arc<AtomicBool>, listening: Vec<SocketAddr>) -> Self {
+    pub fn new(
+        reloader: Reloader,
+        ready: Arc<AtomicBool>,
+        listening: Vec<SocketAddr>,
+        stopping: Stopping,
+    ) -> Self {
         Self {
             reloader: Arc::new(reloader),
             ready,
             listening,
+            stopping,
             schedule: Arc::default(),
         }
     }
@@ -57,14 +75,7 @@ impl Control {
     /// Resolves as soon as every listener accepts.
     async fn listening(&self) {
         for address in &self.listening {
-            let mut reachable = *address;
-            if address.ip().is_unspecified() {
-                reachable.set_ip(match address {
-                    SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
-                    SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
-                });
-            }
-            while tokio::net::TcpStream::connect(reachable).await.is_err() {
+            while !listens(*address).await {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         }
@@ -79,25 +90,37 @@ impl Control {
         log::info!(addresses = addresses.join(",").as_str(); "ready");
     }
 
-    /// Waits until nothing is in flight, then ends the process. Pingora itself
-    /// would sleep for the whole grace period.
+    /// Waits until nothing is in flight, then ends the process. What is still
+    /// in flight when the grace period is over is told so, and settled. Pingora
+    /// itself would sleep for the whole grace period, and then drop the rest.
     async fn drain(&self) {
         self.ready.store(false, Ordering::Release);
         let _ = sd_notify::notify(&[NotifyState::Stopping]);
+        log::info!(in_flight = self.reloader.metrics.in_flight_now(); "stopping");
+        let grace = self.stopping.grace;
+        if tokio::time::timeout(grace, self.quiet()).await.is_err() {
+            let cut = self.reloader.metrics.in_flight_now();
+            log::warn!(cut = cut; "grace period over");
+            self.stopping.ending.send_replace(true);
+            let _ = tokio::time::timeout(FAREWELL, self.quiet()).await;
+        }
+        log::info!("stopped");
+        self.reloader.access_log.shutdown();
+        std::process::exit(0);
+    }
+
+    /// Resolves when nothing is in flight any more.
+    async fn quiet(&self) {
         let metrics = &self.reloader.metrics;
-        log::info!(in_flight = metrics.in_flight_now(); "stopping");
         loop {
             while metrics.in_flight_now() > 0 {
                 tokio::time::sleep(DRAIN_TICK).await;
             }
             tokio::time::sleep(FLUSH).await;
             if metrics.in_flight_now() == 0 {
-                break;
+                return;
             }
         }
-        log::info!("stopped");
-        self.reloader.access_log.shutdown();
-        std::process::exit(0);
     }
 
     async fn reload(&self) {
@@ -130,6 +153,31 @@ impl Control {
             schedule.show(&table, &metrics);
         });
     }
+}
+
+/// Whether somebody listens there. Read from the kernel's table, for a
+/// connection that only looks would be logged as a failed handshake by a TLS
+/// listener; where there is no such table, one has to do.
+async fn listens(address: SocketAddr) -> bool {
+    let tables = ["/proc/self/net/tcp", "/proc/self/net/tcp6"].map(std::fs::read_to_string);
+    if tables.iter().all(Result::is_err) {
+        return tokio::net::TcpStream::connect(address).await.is_ok();
+    }
+    let port = address.port();
+    tables.iter().flatten().any(|table| listens_in(table, port))
+}
+
+/// Reads `/proc/net/tcp` (proc_net_tcp(5)): the local address is the second
+/// column, its port in hexadecimal after the colon; state 0A is LISTEN.
+fn listens_in(table: &str, port: u16) -> bool {
+    table.lines().skip(1).any(|line| {
+        let mut columns = line.split_ascii_whitespace().skip(1);
+        let local = columns
+            .next()
+            .and_then(|address| address.rsplit(':').next());
+        let here = local.and_then(|p| u16::from_str_radix(p, 16).ok()) == Some(port);
+        here && columns.nth(1) == Some("0A")
+    })
 }
 
 impl Schedule {
@@ -220,5 +268,21 @@ impl BackgroundService for Control {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listener_is_told_from_a_connection() {
+        let table = "  sl  local_address rem_address   st tx_queue\n\
+                     0: 0100007F:1F90 00000000:0000 0A 00000000:00000000\n\
+                     1: 0100007F:C350 0100007F:1F91 01 00000000:00000000\n";
+        assert!(listens_in(table, 8080));
+        assert!(!listens_in(table, 8081));
+        assert!(!listens_in(table, 50000));
+        assert!(!listens_in("", 8080));
     }
 }

@@ -37,6 +37,18 @@ const H2_PENDING_RESETS: usize = 20;
 /// connection's memory and its place in a load balancer are given up one day.
 const REQUESTS_PER_CONNECTION: u32 = 10_000;
 
+tokio::task_local! {
+    /// Whether a connection has got as far as having a protocol. Before that
+    /// Pingora waits, without a limit, for the bytes that tell HTTP/2 from
+    /// HTTP/1.1.
+    static SPOKEN: Cell<bool>;
+}
+
+fn spoken() {
+    // HTTP/2 runs its streams in tasks of their own, after the preface.
+    let _ = SPOKEN.try_with(|spoken| spoken.set(true));
+}
+
 /// Counts client connections over all listeners.
 pub struct Opening {
     limit: usize,
@@ -104,12 +116,33 @@ impl ServerApp for Front {
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
         let _place = self.opening.enter()?;
-        self.http.process_new(stream, shutdown).await
+        let connection = async {
+            let connection = self.http.process_new(stream, shutdown);
+            unless(self.http.head, connection, || SPOKEN.with(Cell::get))
+                .await
+                .flatten()
+        };
+        SPOKEN.scope(Cell::new(false), connection).await
     }
 
     async fn cleanup(&self) {
         self.http.cleanup().await;
     }
+}
+
+/// Runs `work`, but gives it up after `limit` if it has not got far enough.
+async fn unless<T>(
+    limit: Duration,
+    work: impl Future<Output = T>,
+    far_enough: impl Fn() -> bool,
+) -> Option<T> {
+    tokio::pin!(work);
+    tokio::select! {
+        biased;
+        done = &mut work => return Some(done),
+        () = tokio::time::sleep(limit) => {}
+    }
+    if far_enough() { Some(work.await) } else { None }
 }
 
 /// The proxy with a clock on each head.
@@ -134,25 +167,19 @@ impl HttpServerApp for Timed {
             self.head
         };
         session.set_connection_user_context(mark);
-        HEAD_ARRIVED
-            .scope(Cell::new(false), async {
-                let request = self.proxy.process_new_http(session, shutdown);
-                tokio::pin!(request);
-                tokio::select! {
-                    biased;
-                    reused = &mut request => return reused,
-                    () = tokio::time::sleep(limit) => {}
-                }
-                if HEAD_ARRIVED.with(Cell::get) {
-                    request.await
-                } else {
-                    None
-                }
-            })
-            .await
+        spoken();
+        let request = async {
+            let request = self.proxy.process_new_http(session, shutdown);
+            unless(limit, request, || HEAD_ARRIVED.with(Cell::get))
+                .await
+                .flatten()
+        };
+        HEAD_ARRIVED.scope(Cell::new(false), request).await
     }
 
+    // Asked for once per HTTP/2 connection, when it is known to be one.
     fn h2_options(&self) -> Option<H2Options> {
+        spoken();
         self.proxy.h2_options()
     }
 

@@ -14,7 +14,7 @@ use crate::table::RoutingTable;
 use crate::telemetry::{AccessLog, Metrics, access_log};
 use crate::tls::{Certificate, Resolver};
 use arc_swap::ArcSwap;
-use control::Control;
+use control::{Control, FAREWELL, Stopping};
 use front::{Front, Opening};
 use pingora_core::listeners::tls::TlsSettings;
 use pingora_core::listeners::{L4BufferSettings, ListenerConfig};
@@ -26,6 +26,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::sync::watch;
 
 /// Read buffer of a client's connection. Pingora's default is 64 KiB, kept for
 /// as long as the connection lives, and most connections are idle.
@@ -43,6 +44,8 @@ struct House {
     access_log: Arc<AccessLog>,
     /// Listeners accept; cleared when the process begins to stop.
     ready: Arc<AtomicBool>,
+    /// Turns true when the grace period of a stopping process is over.
+    ending: watch::Sender<bool>,
 }
 
 /// Serves `table` until told to stop.
@@ -76,6 +79,7 @@ fn serve(source: Source, config: Config, table: RoutingTable) -> Result<(), Stri
         metrics,
         access_log: Arc::new(access_log),
         ready: Arc::new(AtomicBool::new(false)),
+        ending: watch::Sender::new(false),
     };
     let mut server = Server::new_with_opt_and_conf(None, server_conf(&house.config));
     server.bootstrap();
@@ -103,7 +107,8 @@ fn server_conf(config: &Config) -> ServerConf {
         } else {
             config.server.threads
         },
-        grace_period_seconds: Some(config.server.grace_period.as_secs()),
+        // `control` ends the process in time; this is the net below it.
+        grace_period_seconds: Some((config.server.grace_period + FAREWELL * 2).as_secs()),
         graceful_shutdown_timeout_seconds: Some(1),
         // Pingora's own upstream path is not used; it must not retry either.
         max_retries: 1,
@@ -152,6 +157,7 @@ fn add_fronts(server: &mut Server, house: &House) -> Result<Vec<Arc<Certificate>
             Arc::clone(&house.table),
             Arc::clone(&house.metrics),
             Arc::clone(&house.access_log),
+            house.ending.subscribe(),
         );
         let front = Front::new(
             &server.configuration,
@@ -209,8 +215,12 @@ fn add_services(server: &mut Server, house: &House, certificates: Vec<Arc<Certif
         certificates,
         house.config.clone(),
     );
+    let stopping = Stopping {
+        grace: house.config.server.grace_period,
+        ending: house.ending.clone(),
+    };
     let listening: Vec<SocketAddr> = house.config.listeners().iter().map(|l| l.address).collect();
-    let control = Control::new(reloader, Arc::clone(&house.ready), listening);
+    let control = Control::new(reloader, Arc::clone(&house.ready), listening, stopping);
     server.add_service(background_service("control", control));
 }
 

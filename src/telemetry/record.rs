@@ -46,7 +46,7 @@ pub struct Record {
     /// The status sent to the client; 0 when it left before there was one.
     pub status: u16,
     pub outcome: Outcome,
-    /// The code of the error that the client got.
+    /// The code of the error's kind. The client may have been told a provider's own.
     pub error: Option<&'static str>,
     /// The client asked for a stream.
     pub stream: bool,
@@ -187,7 +187,7 @@ pub enum AttemptOutcome {
     /// The connection broke before the answer began.
     Reset,
     Timeout,
-    /// 429.
+    /// 429, or 402: the account with the provider is used up.
     RateLimited,
     /// 5xx.
     ServerError,
