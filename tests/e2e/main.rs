@@ -1,0 +1,39 @@
+//! End to end: the real binary between real sockets.
+//!
+//! Each file is one theme. A test starts providers that do exactly what it says (`provider`), the binary with a
+//! config of its own (`gateway`), and looks at both sides through clients that hide nothing (`client`). curl,
+//! h2load, openssl, promtool and the official SDKs are the clients that we did not write.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a failed assertion is a test's way to speak, in its instruments too"
+)]
+
+mod client;
+mod gateway;
+mod load;
+mod provider;
+mod rig;
+mod tool;
+mod wait;
+
+mod access_log;
+mod body;
+mod cli;
+mod endpoints;
+mod errors;
+mod failover;
+mod headers;
+mod http2_tls;
+mod keys;
+mod metrics;
+mod packaging;
+mod reload;
+mod sdk;
+mod stop;
+mod stream;
