@@ -168,7 +168,9 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             depth: 64,
-            names: 10_000,
+            // A conversation of an agent has about ten names a turn; the scan's
+            // time and memory stay linear in them.
+            names: 100_000,
             name_bytes: 1024,
             number_bytes: 400,
         }

@@ -351,8 +351,8 @@ fn names_are_bounded() {
         let names: Vec<_> = (0..count).map(|i| format!(r#"{{"n{i}":1}}"#)).collect();
         format!(r#"{{"a":[{}]}}"#, names.join(","))
     };
-    accept(&names(9_999));
-    let error = read(&names(10_000)).unwrap_err();
+    accept(&names(99_999));
+    let error = read(&names(100_000)).unwrap_err();
     assert_eq!(error.kind, TooManyNames);
     accept(&format!(r#"{{"{}":1}}"#, "x".repeat(1024)));
     refuse(
