@@ -1,6 +1,6 @@
 //! One strict pass over a JSON body, and edits that leave every other byte alone.
 //!
-//! [`scan`] validates the whole text and reports where the members of the top-level object
+//! [`scan()`] validates the whole text and reports where the members of the top-level object
 //! are. It builds no tree and copies nothing: a [`Document`] holds positions in the caller's
 //! bytes. It is stricter than RFC 8259 where readers are known to differ, because the bytes
 //! that were read here are read again by a provider, and both must see the same thing:
@@ -8,7 +8,7 @@
 //! from a known one only in case are refused where names have a meaning, and so are lone
 //! surrogates, numbers beyond `f64`, byte order marks and anything after the object.
 //!
-//! [`splice`] replaces spans without copying the rest of the body.
+//! [`splice()`] replaces spans without copying the rest of the body.
 //!
 //! It does not judge types or values: whether `model` is a string is for the caller, who sees
 //! its [`Kind`].
