@@ -185,6 +185,9 @@ impl Reloader {
             Err(problems) => return self.reject(&problems),
         };
         table.version = current.version + 1;
+        let table = Arc::new(table);
+        // First of all: whoever sees the metrics move may rely on the table.
+        self.table.store(Arc::clone(&table));
         announce(&self.metrics, &table);
         self.metrics.reload(true);
         operator_log::set_level(config.log.level.into());
@@ -192,8 +195,10 @@ impl Reloader {
         for warning in &warnings {
             self.report(warning);
         }
-        log::info!(version = table.version, routes = table.routes_len(), providers = table.providers.len(); "config loaded");
-        self.table.store(Arc::new(table));
+        log::info!(
+            version = table.version, routes = table.routes_len(), providers = table.providers.len();
+            "config loaded"
+        );
     }
 
     fn warn_of_restart(&self, old: &Config, new: &Config) {
