@@ -24,6 +24,8 @@ pub struct Request {
     pub stream: bool,
     /// The end user, as the client named them.
     pub user: Option<String>,
+    /// How many answers the client wants.
+    pub choices: u64,
 }
 
 /// Why a body was refused, in words for the client.
@@ -135,6 +137,7 @@ fn inspect_json(operation: Operation, body: &Bytes, depth: usize) -> Result<Requ
         media: Media::Json,
         stream: found.stream,
         user: found.user,
+        choices: found.choices.unwrap_or(1),
     })
 }
 
@@ -171,6 +174,7 @@ struct Found<'a> {
     model: Option<&'a Member>,
     stream: bool,
     user: Option<String>,
+    choices: Option<u64>,
 }
 
 impl<'a> Found<'a> {
@@ -194,6 +198,7 @@ impl<'a> Found<'a> {
         match field.name {
             "model" => self.model = Some(member),
             "stream" => self.stream = member.kind == Kind::True,
+            "n" => self.choices = member.u64(body),
             "user" => self.user = member.string(body).map(Cow::into_owned),
             _ => {}
         }
@@ -205,16 +210,24 @@ fn inspect_form(content_type: &str, body: &Bytes) -> Result<Request, InspectErro
     let refuse = |e: multipart::FormError| InspectError::Multipart(e.to_string());
     let boundary = multipart::boundary(content_type).map_err(refuse)?;
     let parts = multipart::parts(body, &boundary).map_err(refuse)?;
+    // A reader that does not mind case would take another part than we do.
+    let twin = |p: &&multipart::Part| {
+        ["model", "stream", "user"]
+            .iter()
+            .any(|known| p.name != *known && p.name.eq_ignore_ascii_case(known))
+    };
+    if parts.iter().any(|p| twin(&p)) {
+        let text = "a part's name differs from a known one only in case";
+        return Err(InspectError::Multipart(text.to_owned()));
+    }
     let text = |param: &'static str| -> Result<Option<(&str, Span)>, InspectError> {
         let mut named = parts.iter().filter(|p| p.name == param);
         let Some(part) = named.next() else {
             return Ok(None);
         };
-        if named.next().is_some() {
-            return Err(InspectError::Value {
-                param,
-                reason: "it is given twice",
-            });
+        if named.next().is_some() || part.is_file {
+            let reason = "it is a file, or given twice";
+            return Err(InspectError::Value { param, reason });
         }
         let text = std::str::from_utf8(part.content.of(body)).map_err(|_| InspectError::Value {
             param,
@@ -229,6 +242,7 @@ fn inspect_form(content_type: &str, body: &Bytes) -> Result<Request, InspectErro
         media: Media::Multipart,
         stream: text("stream")?.is_some_and(|(t, _)| t == "true"),
         user: text("user")?.map(|(t, _)| t.to_owned()),
+        choices: 1,
     })
 }
 

@@ -52,7 +52,7 @@ pub fn progress(event: &Event<'_>) -> Progress {
     if data == b"[DONE]" {
         return Progress::Done;
     }
-    if data.starts_with(b"{\"error\"") || event.name == Some("error") || has_error(data) {
+    if event.name == Some("error") || has_error(data) {
         return Progress::Error;
     }
     if has_finish_reason(data) {
@@ -228,6 +228,10 @@ mod tests {
                 Progress::Chunk,
             ),
             (r#"data: {"error":{"message":"x"}}"#, Progress::Error),
+            (
+                r#"data: {"error":null,"choices":[{"delta":{}}]}"#,
+                Progress::Chunk,
+            ),
             (r#"data: {"id":1,"error":{"message":"x"}}"#, Progress::Error),
             (
                 r#"data: {"choices":[{"delta":{"content":"\"error\""}}]}"#,

@@ -6,6 +6,7 @@
 //! anything else. Until then nothing has reached the client and the next
 //! candidate can still serve it.
 
+use super::exchange::{self, Exchanged};
 use super::upstream::{media_type, retry_after};
 use crate::dialect::openai::{self, Progress};
 use crate::error::{ErrorKind, GatewayError};
@@ -14,16 +15,13 @@ use crate::table::{Limits, Provider};
 use crate::telemetry::AttemptOutcome;
 use crate::wire::sse::{Event, Framer};
 use bytes::{Bytes, BytesMut};
+use http::header::{CONTENT_ENCODING, TRANSFER_ENCODING};
+use pingora_core::Error;
 use pingora_core::connectors::http::Connector;
 use pingora_core::protocols::http::client::HttpSession;
-use pingora_core::{Error, ErrorType};
 use pingora_http::{RequestHeader, ResponseHeader};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-/// How often a pooled connection may turn out to be closed already. Such a
-/// try costs the provider nothing and is not counted.
-const STALE: usize = 4;
 
 /// Longest error body that is read for its message.
 const ERROR_BODY: usize = 64 << 10;
@@ -31,11 +29,8 @@ const ERROR_BODY: usize = 64 << 10;
 /// How long an error body may take; its status is known already.
 const ERROR_TIME: Duration = Duration::from_secs(2);
 
-/// Interim (1xx) responses before an answer.
-const INTERIM: usize = 8;
-
-/// Comments that are kept until the first real event.
-const HELD: usize = 64;
+/// Bytes of comments that are kept until the first real event.
+const HELD: usize = 64 << 10;
 
 /// Everything an attempt needs to know.
 pub struct Plan<'a> {
@@ -43,7 +38,7 @@ pub struct Plan<'a> {
     pub provider: &'a Arc<Provider>,
     pub address: &'a Arc<Address>,
     pub limits: &'a Limits,
-    pub first_byte_by: Instant,
+    pub deadline: Instant,
 }
 
 /// An answer that has begun.
@@ -51,6 +46,8 @@ pub struct Served {
     pub provider: Arc<Provider>,
     pub head: ResponseHeader,
     pub body: Body,
+    /// From the attempt's start to the answer's head.
+    pub head_after: Duration,
 }
 
 impl Served {
@@ -78,11 +75,17 @@ pub struct Open {
     pub session: HttpSession,
     address: Arc<Address>,
     pool_idle: Duration,
+    sent_all: bool,
 }
 
 impl Open {
-    /// Gives the connection back after its answer was read to the end.
+    /// Gives the connection back after its answer was read to the end; closes
+    /// it when the provider did not take the whole request, for it would read
+    /// the next one as the rest.
     pub async fn release(self, connector: &Connector) {
+        if !self.sent_all {
+            return self.cancel().await;
+        }
         connector
             .release_http_session(self.session, &self.address.peer, Some(self.pool_idle))
             .await;
@@ -130,7 +133,7 @@ impl Failure {
         }
     }
 
-    fn connect(e: &Error) -> Self {
+    pub(super) fn connect(e: &Error) -> Self {
         let text = "The provider could not be reached.";
         Self::new(
             AttemptOutcome::ConnectFailed,
@@ -141,7 +144,7 @@ impl Failure {
         )
     }
 
-    fn reset(e: impl ToString) -> Self {
+    pub(super) fn reset(e: impl ToString) -> Self {
         let text = "The provider broke off before its answer.";
         Self::new(
             AttemptOutcome::Reset,
@@ -152,7 +155,7 @@ impl Failure {
         )
     }
 
-    fn silent() -> Self {
+    pub(super) fn silent() -> Self {
         let text = "The provider did not answer in time.";
         Self::new(
             AttemptOutcome::Timeout,
@@ -177,98 +180,28 @@ impl Failure {
 
 /// Makes the attempt.
 pub async fn run(plan: &Plan<'_>, head: RequestHeader, body: &[Bytes]) -> Result<Served, Failure> {
-    let by = plan.first_byte_by.into();
-    let begun = async {
-        let session = send(plan, head, body).await?;
-        receive(plan, session).await
+    let began = Instant::now();
+    let attempt = async {
+        let exchanged = exchange::run(plan, head, body).await?;
+        receive(plan, exchanged, began.elapsed()).await
     };
-    match tokio::time::timeout_at(by, begun).await {
+    match tokio::time::timeout_at(plan.deadline.into(), attempt).await {
         Ok(result) => result,
         Err(_) => Err(Failure::silent()),
     }
 }
 
-/// Connects, sends, and reads the head of the final response.
-async fn send(
-    plan: &Plan<'_>,
-    head: RequestHeader,
-    body: &[Bytes],
-) -> Result<HttpSession, Failure> {
-    let peer = &plan.address.peer;
-    let mut stale = 0;
-    loop {
-        let (mut session, reused) = match plan.connector.get_http_session(peer).await {
-            Ok(got) => got,
-            Err(e) if is_downgrade(&e) && stale < STALE => {
-                plan.connector.prefer_h1(peer);
-                stale = STALE;
-                continue;
-            }
-            Err(e) => return Err(Failure::connect(&e)),
-        };
-        session.set_read_timeout(peer.options.read_timeout);
-        session.set_write_timeout(peer.options.write_timeout);
-        match exchange(&mut session, head.clone(), body).await {
-            Ok(()) => return Ok(session),
-            Err(e) => {
-                session.shutdown().await;
-                if reused && stale < STALE {
-                    stale += 1;
-                } else if is_downgrade(&e) && stale < STALE {
-                    plan.connector.prefer_h1(peer);
-                    stale = STALE;
-                } else {
-                    return Err(Failure::reset(e));
-                }
-            }
-        }
-    }
-}
-
-fn is_downgrade(e: &Error) -> bool {
-    matches!(e.etype, ErrorType::H2Downgrade | ErrorType::InvalidH2)
-}
-
-async fn exchange(
-    session: &mut HttpSession,
-    head: RequestHeader,
-    body: &[Bytes],
-) -> pingora_core::Result<()> {
-    session.write_request_header(Box::new(head)).await?;
-    if let Err(unsent) = upload(session, body).await {
-        // A provider may refuse a large body before it has read it all; its
-        // answer is then there, though the rest cannot be sent.
-        return match tokio::time::timeout(ERROR_TIME, final_head(session)).await {
-            Ok(Ok(())) => Ok(()),
-            _ => Err(unsent),
-        };
-    }
-    final_head(session).await
-}
-
-async fn upload(session: &mut HttpSession, body: &[Bytes]) -> pingora_core::Result<()> {
-    let last = body.len().saturating_sub(1);
-    for (i, piece) in body.iter().enumerate() {
-        session.write_request_body(piece.clone(), i == last).await?;
-    }
-    session.finish_request_body().await
-}
-
-async fn final_head(session: &mut HttpSession) -> pingora_core::Result<()> {
-    for _ in 0..INTERIM {
-        session.read_response_header().await?;
-        match session.response_header().map(|h| h.status.as_u16()) {
-            // Nobody asked for another protocol.
-            Some(101) => return Error::e_explain(ErrorType::InvalidHTTPHeader, "unsolicited 101"),
-            Some(100..200) => {}
-            _ => return Ok(()),
-        }
-    }
-    Error::e_explain(ErrorType::InvalidHTTPHeader, "too many interim responses")
-}
-
 /// Reads what makes the answer an answer.
-async fn receive(plan: &Plan<'_>, session: HttpSession) -> Result<Served, Failure> {
+async fn receive(
+    plan: &Plan<'_>,
+    exchanged: Exchanged,
+    head_after: Duration,
+) -> Result<Served, Failure> {
+    let Exchanged {
+        session,
+        sent_all,
+        answer_by: by,
+    } = exchanged;
     let Some(head) = session.response_header().cloned() else {
         return Err(Failure::invalid("no response head"));
     };
@@ -276,45 +209,89 @@ async fn receive(plan: &Plan<'_>, session: HttpSession) -> Result<Served, Failur
         session,
         address: Arc::clone(plan.address),
         pool_idle: plan.provider.timeouts.pool_idle,
+        sent_all,
     };
     let status = head.status.as_u16();
     if !(200..300).contains(&status) {
         return Err(refused(plan, open, &head).await);
     }
-    let media = media_type(&head);
-    let body = if media == "text/event-stream" {
-        events(plan, open).await?
-    } else if media == "application/json" || media.ends_with("+json") {
-        Body::Whole(collect(plan, open).await?)
-    } else if media == "text/html" {
-        open.cancel().await;
-        return Err(Failure {
-            status: Some(status),
-            ..Failure::invalid("an HTML page in place of an answer")
-        });
-    } else {
-        raw(open).await?
+    let body = match Form::of(&head) {
+        Ok(Form::Events) => events(plan, open, by).await?,
+        Ok(Form::Json) => Body::Whole(json(plan, open, by).await?),
+        Ok(Form::Bytes) => raw(plan, open, by, status).await?,
+        Err(why) => {
+            open.cancel().await;
+            let status = Some(status);
+            return Err(Failure {
+                status,
+                ..Failure::invalid(why)
+            });
+        }
     };
     Ok(Served {
         provider: Arc::clone(plan.provider),
         head,
         body,
+        head_after,
     })
 }
 
-async fn read(open: &mut Open) -> Result<Option<Bytes>, Failure> {
-    open.session
-        .read_response_body()
-        .await
-        .map_err(Failure::reset)
+/// What a success is written as.
+enum Form {
+    Events,
+    Json,
+    Bytes,
+}
+
+impl Form {
+    /// Reads it off the head; says what is wrong with one that is no answer.
+    fn of(head: &ResponseHeader) -> Result<Self, &'static str> {
+        let other_than = |name, value: &str| {
+            let mut all = head.headers.get_all(name).iter();
+            all.any(|v: &http::HeaderValue| !v.as_bytes().eq_ignore_ascii_case(value.as_bytes()))
+        };
+        if other_than(CONTENT_ENCODING, "identity") {
+            return Err("a compressed answer that was not asked for");
+        }
+        if other_than(TRANSFER_ENCODING, "chunked") {
+            return Err("an unknown transfer encoding");
+        }
+        let media = media_type(head);
+        match media.as_str() {
+            "text/event-stream" => Ok(Self::Events),
+            "text/html" => Err("an HTML page in place of an answer"),
+            "application/json" => Ok(Self::Json),
+            other if other.ends_with("+json") => Ok(Self::Json),
+            _ => Ok(Self::Bytes),
+        }
+    }
+}
+
+async fn read(open: &mut Open, by: Instant) -> Result<Option<Bytes>, Failure> {
+    match tokio::time::timeout_at(by.into(), open.session.read_response_body()).await {
+        Ok(piece) => piece.map_err(Failure::reset),
+        Err(_) => Err(Failure::silent()),
+    }
+}
+
+/// Reads a whole JSON answer. One that was cut where its length could not tell
+/// does not end as JSON ends.
+async fn json(plan: &Plan<'_>, open: Open, by: Instant) -> Result<Bytes, Failure> {
+    let body = collect(plan, open, by).await?;
+    match body.trim_ascii_end().last() {
+        Some(b'}' | b']') => Ok(body),
+        Some(_) => Err(Failure::invalid("a JSON answer that is cut off")),
+        None => Err(Failure::invalid("an empty JSON answer")),
+    }
 }
 
 /// Reads a whole body, bounded.
-async fn collect(plan: &Plan<'_>, mut open: Open) -> Result<Bytes, Failure> {
+async fn collect(plan: &Plan<'_>, mut open: Open, mut by: Instant) -> Result<Bytes, Failure> {
     let mut first: Option<Bytes> = None;
     let mut joined: Option<BytesMut> = None;
     let mut total = 0_usize;
-    while let Some(piece) = read(&mut open).await? {
+    while let Some(piece) = read(&mut open, by).await? {
+        by = Instant::now() + plan.provider.timeouts.idle;
         total = total.saturating_add(piece.len());
         if total > plan.limits.response {
             open.cancel().await;
@@ -336,11 +313,12 @@ async fn collect(plan: &Plan<'_>, mut open: Open) -> Result<Bytes, Failure> {
 }
 
 /// Reads up to the first event that says something.
-async fn events(plan: &Plan<'_>, mut open: Open) -> Result<Body, Failure> {
+async fn events(plan: &Plan<'_>, mut open: Open, by: Instant) -> Result<Body, Failure> {
     let mut framer = Framer::new(plan.limits.event);
     let mut held = Vec::new();
+    let mut held_bytes = 0_usize;
     loop {
-        let Some(piece) = read(&mut open).await? else {
+        let Some(piece) = read(&mut open, by).await? else {
             return Err(Failure::reset("the stream ended before its first event"));
         };
         framer.push(piece);
@@ -350,8 +328,12 @@ async fn events(plan: &Plan<'_>, mut open: Open) -> Result<Body, Failure> {
         {
             let event = Event::parse(&raw);
             match openai::progress(&event) {
-                Progress::Nothing if held.len() >= HELD => {}
-                Progress::Nothing => held.push(raw),
+                Progress::Nothing => {
+                    held_bytes = held_bytes.saturating_add(raw.len());
+                    if held_bytes <= HELD {
+                        held.push(raw);
+                    }
+                }
                 Progress::Error => {
                     let failure = told_in_band(plan, event.data.as_deref().unwrap_or_default());
                     open.cancel().await;
@@ -366,9 +348,17 @@ async fn events(plan: &Plan<'_>, mut open: Open) -> Result<Body, Failure> {
     }
 }
 
-async fn raw(mut open: Open) -> Result<Body, Failure> {
-    let first = read(&mut open).await?;
-    Ok(Body::Raw { first, open })
+async fn raw(plan: &Plan<'_>, mut open: Open, by: Instant, status: u16) -> Result<Body, Failure> {
+    let first = read(&mut open, by).await?;
+    if first.is_some() {
+        return Ok(Body::Raw { first, open });
+    }
+    open.release(plan.connector).await;
+    match status {
+        // No content, and so it says.
+        204 | 205 => Ok(Body::Whole(Bytes::new())),
+        _ => Err(Failure::invalid("an empty answer")),
+    }
 }
 
 /// An error in place of the first event: a failure like a 502 before it.

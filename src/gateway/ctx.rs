@@ -1,6 +1,6 @@
 //! What one request carries from step to step, and what will be told about it.
 
-use super::trace::{TraceParent, request_id, seed};
+use super::trace::{TraceParent, seed};
 use super::{Ending, Stop};
 use crate::chat::{Operation, Request};
 use crate::error::{Blame, ErrorKind, GatewayError};
@@ -42,8 +42,9 @@ impl Ctx {
             metrics,
             ending,
             started: Instant::now(),
-            request_id: request_id(None),
-            trace: TraceParent::continue_or_start(None),
+            // Both are set by intake, which sees every request first.
+            request_id: String::new(),
+            trace: TraceParent::default(),
             seed: seed(),
             affinity: Vec::new(),
             record: Record {

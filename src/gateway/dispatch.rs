@@ -24,6 +24,9 @@ use std::time::{Duration, Instant};
 /// Different endpoints of one target that a request tries.
 const ENDPOINTS: usize = 2;
 
+/// What a failed attempt counts as among times to the answer's head.
+const FAILED: Duration = Duration::from_secs(10);
+
 /// What goes out, as the client sent it.
 pub struct Outgoing {
     pub call: Call,
@@ -53,6 +56,9 @@ pub async fn run(
                 return Err(out_of_time(ctx).into());
             }
             let Some(address) = pick(ctx, &target, &tried).await else {
+                if tried.is_empty() && !target.provider.pool.is_resolved() {
+                    last = Some(unresolved(ctx, &target));
+                }
                 break;
             };
             tried.push(Arc::clone(&address));
@@ -85,12 +91,31 @@ pub async fn run(
     .into())
 }
 
+/// Writes down an attempt that ended at its provider's name.
+fn unresolved(ctx: &mut Ctx, target: &Target) -> GatewayError {
+    let origins = &target.provider.pool.spec().origins;
+    ctx.attempted(Attempt {
+        provider: Arc::clone(&target.provider.name),
+        model: target.model.as_str().into(),
+        endpoint: origins.first().map_or("", |(o, _)| &o.url).into(),
+        outcome: AttemptOutcome::ConnectFailed,
+        status: None,
+        duration: Duration::ZERO,
+    });
+    let text = "The provider could not be reached.";
+    GatewayError::new(ErrorKind::UpstreamError, text).because("its name does not resolve")
+}
+
 /// An address of the target that was not tried yet; none when time runs out
 /// over resolving its name.
 async fn pick(ctx: &Ctx, target: &Target, tried: &[Arc<Address>]) -> Option<Arc<Address>> {
-    let deadline = ctx.deadline().into();
-    let picked = target.provider.pool.pick(&ctx.affinity, tried);
-    tokio::time::timeout_at(deadline, picked)
+    let provider = &target.provider;
+    // Resolving a name is a part of connecting.
+    let by = ctx
+        .deadline()
+        .min(Instant::now() + provider.timeouts.connect);
+    let picked = provider.pool.pick(&ctx.affinity, tried);
+    tokio::time::timeout_at(by.into(), picked)
         .await
         .ok()
         .flatten()
@@ -117,7 +142,7 @@ async fn once(
         provider,
         address: &address,
         limits: &ctx.table.limits,
-        first_byte_by: ctx.deadline().min(started + provider.timeouts.first_byte),
+        deadline: ctx.deadline(),
     };
     let mut ending = ctx.ending.clone();
     let result = tokio::select! {
@@ -142,11 +167,22 @@ async fn once(
         Err(Interruption::Client) => Err(Stop::Gone),
         Err(Interruption::Gateway) => Err(stopping().into()),
         Ok(result) => {
-            if result.is_ok() {
-                address.latency.record(started.elapsed());
-            }
+            learn(&address, &result, started.elapsed());
             Ok(result)
         }
+    }
+}
+
+/// Remembers how fast the address was. One that fails is as good as slow, or
+/// it would look new, and be preferred, for ever.
+fn learn(address: &Address, result: &Result<Served, Failure>, took: Duration) {
+    match result {
+        Ok(served) => address.latency.record(served.head_after),
+        Err(failure) => match failure.outcome {
+            AttemptOutcome::Rejected | AttemptOutcome::AuthFailed | AttemptOutcome::RateLimited => {
+            }
+            _ => address.latency.record(took.max(FAILED)),
+        },
     }
 }
 

@@ -16,6 +16,7 @@ use http::header::{
     AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING,
 };
 use http::{Method, Version};
+use pingora_core::Error;
 use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 use std::sync::Arc;
@@ -259,23 +260,41 @@ pub async fn body(session: &mut Session, ctx: &mut Ctx) -> Result<Bytes, Stop> {
     Ok(body)
 }
 
+fn expects_continue(head: &RequestHeader) -> bool {
+    // HTTP/1.0 knows no interim responses (RFC 9110, 10.1.1).
+    head.version != Version::HTTP_10
+        && one(head, EXPECT.as_str()).is_some_and(|v| v.eq_ignore_ascii_case(b"100-continue"))
+}
+
+/// A body that cannot be read: its sender's fault, if it is still there.
+fn broken(e: &Error) -> Stop {
+    // Pingora's own names; the constants are private to it.
+    match e.etype.as_str() {
+        "InvalidChunk" | "InvalidTrailerEnd" => {
+            let text = "The request body is not framed as HTTP demands.";
+            GatewayError::new(ErrorKind::InvalidRequest, text).into()
+        }
+        _ => Stop::Gone,
+    }
+}
+
 async fn read(session: &mut Session, limit: usize) -> Result<Bytes, Stop> {
     let session = &mut session.downstream_session;
     let declared = content_length(session.req_header());
-    if session
-        .get_header(EXPECT)
-        .is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"100-continue"))
-    {
+    if expects_continue(session.req_header()) {
+        // Pingora gives the connection up with an interim response.
+        let keepalive = session.get_keepalive();
         session
             .write_continue_response()
             .await
             .map_err(|_| Stop::Gone)?;
+        session.set_keepalive(keepalive);
     }
     let mut first: Option<Bytes> = None;
     let mut joined: Option<BytesMut> = None;
     let mut total = 0_usize;
     loop {
-        let piece = session.read_request_body().await.map_err(|_| Stop::Gone)?;
+        let piece = session.read_request_body().await.map_err(|e| broken(&e))?;
         let Some(piece) = piece else { break };
         total = total.saturating_add(piece.len());
         if total > limit {

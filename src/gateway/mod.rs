@@ -13,6 +13,7 @@
 mod attempt;
 mod ctx;
 mod dispatch;
+mod exchange;
 mod intake;
 mod relay;
 mod reply;
@@ -54,7 +55,7 @@ pub struct Gateway {
     table: Arc<ArcSwap<RoutingTable>>,
     metrics: Arc<Metrics>,
     access_log: Arc<AccessLog>,
-    connector: Connector,
+    connector: Arc<Connector>,
     ending: Ending,
 }
 
@@ -87,7 +88,7 @@ impl Gateway {
         access_log: Arc<AccessLog>,
         ending: Ending,
     ) -> Self {
-        let connector = Connector::new(Some(ConnectorOptions::new(POOL_SIZE)));
+        let connector = Arc::new(Connector::new(Some(ConnectorOptions::new(POOL_SIZE))));
         Self {
             table,
             metrics,
@@ -134,9 +135,12 @@ impl Gateway {
         };
         let answer = dispatch::run(self, session, ctx, who, decision, &outgoing).await?;
         // The body is not needed any more and may be large; the answer may be long.
-        let operation = outgoing.call.operation;
+        let expected = relay::Expected {
+            operation: outgoing.call.operation,
+            choices: outgoing.request.choices,
+        };
         drop(outgoing);
-        relay::run(self, session, ctx, operation, answer).await
+        relay::run(self, session, ctx, expected, answer).await
     }
 }
 

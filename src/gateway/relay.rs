@@ -18,9 +18,11 @@ use crate::table::Provider;
 use crate::telemetry::{AttemptOutcome, Outcome};
 use crate::wire::sse::{Event, Framer};
 use bytes::Bytes;
+use http::Version;
 use pingora_core::protocols::http::ServerSession;
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Most that is written at once: a client has to take this much within its
@@ -29,7 +31,19 @@ const WRITE: usize = 16 << 10;
 
 /// How long a finished stream's connection may take to show that it can be
 /// used again.
-const TAIL: Duration = Duration::from_millis(200);
+const TAIL: Duration = Duration::from_secs(1);
+
+/// How much of that the client's connection waits for.
+const AT_ONCE: Duration = Duration::from_millis(20);
+
+/// What makes a stream complete.
+#[derive(Debug, Clone, Copy)]
+pub struct Expected {
+    pub operation: Operation,
+    /// Answers that the client asked for (`n`). With several, one finish reason
+    /// does not finish the stream.
+    pub choices: u64,
+}
 
 /// Passes an answer on to its end.
 ///
@@ -40,13 +54,14 @@ pub async fn run(
     gateway: &Gateway,
     session: &mut Session,
     ctx: &mut Ctx,
-    operation: Operation,
+    expected: Expected,
     served: Served,
 ) -> Result<(), Stop> {
     let Served {
         provider,
         head: from,
         body,
+        ..
     } = served;
     let mut to = head(from.status.as_u16(), ctx)?;
     return_headers(&from, &mut to, &provider);
@@ -59,7 +74,7 @@ pub async fn run(
             begin(session, ctx, to).await?;
             let mut stream = Stream {
                 ctx,
-                operation,
+                expected,
                 provider: &provider,
                 framer,
                 open,
@@ -67,7 +82,7 @@ pub async fn run(
             };
             let end = stream.relay(session, held).await;
             let open = stream.open;
-            conclude(gateway, session, ctx, open, operation, end).await
+            conclude(gateway, session, ctx, open, expected, end).await
         }
         Body::Raw { first, open } => {
             begin(session, ctx, to).await?;
@@ -76,18 +91,35 @@ pub async fn run(
     }
 }
 
+/// Sends the head of an answer of unknown length.
 async fn begin(session: &mut Session, ctx: &mut Ctx, mut to: ResponseHeader) -> Result<(), Stop> {
-    // Pingora flushes each write of a chunked answer, and without this an
-    // answer of unknown length is delimited by the end of the connection. It
-    // drops the field on HTTP/2.
-    put(&mut to, "transfer-encoding", "chunked");
+    let down = &mut session.downstream_session;
+    if down.req_header().version == Version::HTTP_10 {
+        // No chunks there: the end of the connection is the end of the answer.
+        down.set_keepalive(None);
+    } else {
+        // Pingora flushes each write of a chunked answer, and without this an
+        // answer of unknown length is delimited by the end of the connection.
+        // It drops the field on HTTP/2.
+        put(&mut to, "transfer-encoding", "chunked");
+    }
     ctx.record.status = to.status.as_u16();
     ctx.first_byte();
-    session
-        .downstream_session
-        .write_response_header(Box::new(to))
-        .await
-        .map_err(|_| Stop::Gone)
+    write_head(down, ctx, to).await
+}
+
+/// Sends a head, within the client's stall time: Pingora itself would wait for
+/// ever for a client that does not read.
+pub async fn write_head(
+    down: &mut ServerSession,
+    ctx: &Ctx,
+    to: ResponseHeader,
+) -> Result<(), Stop> {
+    let written = down.write_response_header(Box::new(to));
+    match tokio::time::timeout(ctx.table.times.client_stall, written).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) | Err(_) => Err(Stop::Gone),
+    }
 }
 
 /// Writes `bytes`, within the client's stall time for each piece.
@@ -167,7 +199,7 @@ enum End {
 
 struct Stream<'a> {
     ctx: &'a mut Ctx,
-    operation: Operation,
+    expected: Expected,
     provider: &'a Provider,
     framer: Framer,
     open: Open,
@@ -219,7 +251,11 @@ impl Stream<'_> {
                     .because("the provider reported an error in its stream");
             return Some(End::Broken(error));
         }
-        self.finished |= matches!(progress, Progress::Finish | Progress::Done);
+        self.finished |= match progress {
+            Progress::Done => true,
+            Progress::Finish => self.expected.choices == 1,
+            _ => false,
+        };
         match write(&mut session.downstream_session, self.ctx, raw, false).await {
             Ok(()) if progress == Progress::Done => Some(End::Done),
             Ok(()) => None,
@@ -234,7 +270,7 @@ impl Stream<'_> {
         self.framer.push(Bytes::from_static(b"\n\n"));
         let tail = self.framer.next_event().ok().flatten().unwrap_or_default();
         let waved = openai::progress(&Event::parse(&tail)) == Progress::Done;
-        let whole = match self.operation.has_finish_reason() {
+        let whole = match self.expected.operation.has_finish_reason() {
             true => self.finished || waved,
             false => !cut || waved,
         };
@@ -257,7 +293,7 @@ async fn conclude(
     session: &mut Session,
     ctx: &mut Ctx,
     open: Open,
-    operation: Operation,
+    expected: Expected,
     end: End,
 ) -> Result<(), Stop> {
     let down = &mut session.downstream_session;
@@ -268,7 +304,7 @@ async fn conclude(
             Ok(())
         }
         End::Finished => {
-            let done: &[u8] = if operation.has_finish_reason() {
+            let done: &[u8] = if expected.operation.has_finish_reason() {
                 b"data: [DONE]\n\n"
             } else {
                 b""
@@ -292,12 +328,24 @@ async fn conclude(
     }
 }
 
-/// Gives a connection back if its answer really ends here.
+/// Gives a connection back if its answer really ends here. Mostly that is known
+/// at once, and the client's next request finds the connection; where it is
+/// not, nobody waits for it.
 async fn reuse(gateway: &Gateway, mut open: Open) {
-    let tail = tokio::time::timeout(TAIL, open.session.read_response_body()).await;
+    let tail = tokio::time::timeout(AT_ONCE, open.session.read_response_body()).await;
     match tail {
         Ok(Ok(None)) => open.release(&gateway.connector).await,
-        _ => open.cancel().await,
+        Ok(_) => open.cancel().await,
+        Err(_) => {
+            let connector = Arc::clone(&gateway.connector);
+            tokio::spawn(async move {
+                let tail = tokio::time::timeout(TAIL, open.session.read_response_body()).await;
+                match tail {
+                    Ok(Ok(None)) => open.release(&connector).await,
+                    _ => open.cancel().await,
+                }
+            });
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! Pingora's own `respond_error` closes the connection and answers with an
 //! empty body; these keep the connection where that is safe and speak OpenAI.
 
+use super::relay::{write, write_head};
 use super::{Ctx, Stop};
 use crate::dialect::openai;
 use crate::error::GatewayError;
@@ -10,6 +11,7 @@ use crate::identity::Principal;
 use crate::table::Refusal;
 use crate::telemetry::Outcome;
 use bytes::Bytes;
+use http::Method;
 use http::header::CONTENT_LENGTH;
 use pingora_core::protocols::http::ServerSession;
 use pingora_http::ResponseHeader;
@@ -73,11 +75,11 @@ pub async fn whole(
     let length = body.len() as u64;
     ctx.first_byte();
     let down = &mut session.downstream_session;
-    down.write_response_header(Box::new(head))
-        .await
-        .map_err(|_| Stop::Gone)?;
-    super::relay::write(down, ctx, body, true).await?;
-    ctx.record.response_bytes = length;
+    let bare = down.req_header().method == Method::HEAD;
+    write_head(down, ctx, head).await?;
+    let body = if bare { Bytes::new() } else { body };
+    write(down, ctx, body, true).await?;
+    ctx.record.response_bytes = if bare { 0 } else { length };
     Ok(())
 }
 
@@ -146,6 +148,8 @@ pub async fn refuse(session: &mut Session, ctx: &mut Ctx, error: GatewayError) -
     }
     attribution(&mut head, ctx);
     json(session, ctx, head, openai::error_body(&error)).await?;
+    // Whoever is being refused must not keep others out while it is let down gently.
+    ctx.leave();
     linger(&mut session.downstream_session).await;
     Ok(())
 }

@@ -15,7 +15,13 @@ pub fn run(gateway: &Gateway, _session: &Session, ctx: &mut Ctx) {
         ..std::mem::take(&mut ctx.record)
     };
     if let Some(trouble) = ctx.trouble.take() {
-        log::warn!(
+        // What clients bring about by themselves must not fill the log.
+        let level = match record.outcome {
+            Outcome::ClientError | Outcome::Refused => log::Level::Debug,
+            _ => log::Level::Warn,
+        };
+        log::log!(
+            level,
             request_id = record.request_id.as_str(),
             route = record.route.as_deref().unwrap_or_default(),
             provider = record.provider.as_deref().unwrap_or_default(),

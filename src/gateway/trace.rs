@@ -13,7 +13,7 @@ fn is_id_byte(b: u8) -> bool {
 }
 
 /// A `traceparent` of version 00 (W3C Trace Context, section 3.2).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TraceParent {
     pub trace_id: String,
     /// This gateway's own span.

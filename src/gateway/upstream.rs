@@ -87,7 +87,10 @@ pub fn return_headers(from: &ResponseHeader, to: &mut ResponseHeader, provider: 
             RETURNED.contains(&name.as_str()) || name.as_str().starts_with("x-ratelimit-");
         let Ok(text) = value.to_str() else { continue };
         if allowed && text.len() <= VALUE_BYTES && provider.scrub(text) == text {
-            let _ = to.append_header(name.clone(), value.clone());
+            // The first of several: two content types are none.
+            if !to.headers.contains_key(name) {
+                let _ = to.insert_header(name.clone(), value.clone());
+            }
         }
     }
 }

@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How many candidates a selection looks at before it gives up.
 const MAX_STEPS: usize = 256;
@@ -27,6 +27,12 @@ const MAX_STEPS: usize = 256;
 /// How often names are resolved again: the floor and ceiling of what a cache
 /// may do with a provider's record, since the system's resolver hides TTLs.
 pub const RESOLVE_EVERY: Duration = Duration::from_secs(30);
+
+/// How long after a failed first resolution requests are told so at once.
+const RESOLVE_AGAIN: Duration = Duration::from_secs(2);
+
+/// Largest weight on a consistent-hash ring, which has 160 points for each.
+const RING_WEIGHT: usize = 100;
 
 /// How endpoints share requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,7 +90,8 @@ pub struct Pool {
     spec: PoolSpec,
     balancer: Balancer,
     resolved: AtomicBool,
-    resolving: tokio::sync::Mutex<()>,
+    /// Held by whoever resolves; when that failed last.
+    resolving: tokio::sync::Mutex<Option<Instant>>,
 }
 
 impl Pool {
@@ -107,7 +114,7 @@ impl Pool {
             spec,
             balancer,
             resolved: AtomicBool::new(false),
-            resolving: tokio::sync::Mutex::new(()),
+            resolving: tokio::sync::Mutex::default(),
         }
     }
 
@@ -119,10 +126,7 @@ impl Pool {
     /// hashing), other than those `tried`; `None` when there is none.
     pub async fn pick(&self, key: &[u8], tried: &[Arc<Address>]) -> Option<Arc<Address>> {
         if !self.resolved.load(Ordering::Acquire) {
-            let _one = self.resolving.lock().await;
-            if !self.resolved.load(Ordering::Acquire) {
-                self.resolve().await;
-            }
+            self.resolve_first().await;
         }
         let first = self.select(key, tried)?;
         if self.spec.strategy != Strategy::LeastLatency {
@@ -155,12 +159,37 @@ impl Pool {
             .cloned()
     }
 
+    /// Did names ever resolve?
+    pub fn is_resolved(&self) -> bool {
+        self.resolved.load(Ordering::Acquire)
+    }
+
+    /// Resolves names for the requests that wait for the first answer: once for
+    /// all of them, and not again right after a failure.
+    async fn resolve_first(&self) {
+        let mut failed = self.resolving.lock().await;
+        let again = failed.is_none_or(|at| at.elapsed() >= RESOLVE_AGAIN);
+        if !self.is_resolved() && again {
+            self.update(&mut failed).await;
+        }
+    }
+
     /// Resolves names again; on failure the last good answer stays.
     pub async fn resolve(&self) {
+        // One at a time: the load balancer does not take two updates at once.
+        let mut failed = self.resolving.lock().await;
+        self.update(&mut failed).await;
+    }
+
+    async fn update(&self, failed: &mut Option<Instant>) {
         let result = each!(&self.balancer, lb => lb.update().await);
         match result {
-            Ok(()) => self.resolved.store(true, Ordering::Release),
+            Ok(()) => {
+                *failed = None;
+                self.resolved.store(true, Ordering::Release);
+            }
             Err(e) => {
+                *failed = Some(Instant::now());
                 let hosts = self
                     .spec
                     .origins
@@ -262,6 +291,15 @@ impl Names {
         }
         *known = next;
         let shares = by_addr.values().map(|(w, _)| *w).fold(0, gcd).max(1);
+        let heaviest = by_addr
+            .values()
+            .map(|(w, _)| *w / shares)
+            .max()
+            .unwrap_or(1);
+        let shares = match self.spec.strategy {
+            Strategy::ConsistentHash => shares * heaviest.div_ceil(RING_WEIGHT),
+            _ => shares,
+        };
         by_addr
             .into_iter()
             .map(|(addr, (weight, addresses))| {

@@ -106,7 +106,8 @@ impl Probe {
         }
         http.req = request;
         http.validator = Some(Box::new(|response| match response.status.as_u16() {
-            100..400 => Ok(()),
+            // A refusal is an answer: whoever checks a credential is alive.
+            100..500 => Ok(()),
             status => Error::e_explain(ErrorType::HTTPStatus(status), "health check"),
         }));
         Ok(Arc::new(http))

@@ -2,6 +2,7 @@
 //! telling systemd, and stopping in good order.
 
 use crate::reload::Reloader;
+use crate::route::balance::{Pool, RESOLVE_EVERY};
 use crate::table::RoutingTable;
 use async_trait::async_trait;
 use pingora_core::server::ShutdownWatch;
@@ -9,11 +10,11 @@ use pingora_core::services::background::BackgroundService;
 use sd_notify::NotifyState;
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Mutex, watch};
+use tokio::sync::watch;
 
 /// How often the file is looked at, and health checks and name resolution are
 /// looked for. Polling, because it works on every file system, through symbolic
@@ -47,13 +48,27 @@ pub struct Stopping {
     pub ending: watch::Sender<bool>,
 }
 
-/// When each pool was last resolved and probed, by provider.
+/// What was done for each pool, by the pool itself: one that a reload put in
+/// another's place starts anew.
 #[derive(Default)]
 struct Schedule {
-    resolved: HashMap<Arc<str>, Instant>,
-    probed: HashMap<Arc<str>, Instant>,
+    pools: HashMap<usize, Arc<Tended>>,
     /// Series of endpoint health that exist.
     shown: BTreeSet<(String, String)>,
+}
+
+/// One pool's timetable. Its work is done by one task at a time, so that a slow
+/// resolver holds up nobody else's probes.
+#[derive(Default)]
+struct Tended {
+    busy: AtomicBool,
+    times: Mutex<Times>,
+}
+
+#[derive(Default)]
+struct Times {
+    resolved: Option<Instant>,
+    probed: Option<Instant>,
 }
 
 impl Control {
@@ -137,21 +152,19 @@ impl Control {
         let _ = tokio::task::spawn_blocking(move || reloader.reload_if_changed()).await;
     }
 
-    /// Starts what is due, without waiting for it.
+    /// Starts what is due, without waiting for it, and shows what is known.
     fn tend(&self) {
         let table = self.reloader.table.load_full();
-        let (schedule, metrics) = (
-            Arc::clone(&self.schedule),
-            Arc::clone(&self.reloader.metrics),
-        );
-        tokio::spawn(async move {
-            // A slow resolver must not let rounds pile up.
-            let Ok(mut schedule) = schedule.try_lock() else {
-                return;
-            };
-            schedule.tend(&table).await;
-            schedule.show(&table, &metrics);
-        });
+        let mut schedule = self.schedule.lock().unwrap_or_else(PoisonError::into_inner);
+        for (pool, tended) in schedule.idle(&table) {
+            let (schedule, reloader) = (Arc::clone(&self.schedule), Arc::clone(&self.reloader));
+            tokio::spawn(async move {
+                tended.tend(&pool).await;
+                tended.busy.store(false, Ordering::Release);
+                let mut schedule = schedule.lock().unwrap_or_else(PoisonError::into_inner);
+                schedule.show(&reloader.table.load(), &reloader.metrics);
+            });
+        }
     }
 }
 
@@ -181,41 +194,21 @@ fn listens_in(table: &str, port: u16) -> bool {
 }
 
 impl Schedule {
-    async fn tend(&mut self, table: &RoutingTable) {
-        self.resolved
-            .retain(|name, _| table.providers.contains_key(name));
-        self.probed
-            .retain(|name, _| table.providers.contains_key(name));
-        let now = Instant::now();
-        let due =
-            |last: Option<&Instant>, every| last.is_none_or(|at| now.duration_since(*at) >= every);
-        let mut work = tokio::task::JoinSet::new();
-        for (name, provider) in &table.providers {
-            let resolve = due(
-                self.resolved.get(name),
-                crate::route::balance::RESOLVE_EVERY,
-            );
-            let every = provider.pool.spec().probe.as_ref().map(|p| p.interval);
-            let probe = every.is_some_and(|every| due(self.probed.get(name), every));
-            if resolve {
-                self.resolved.insert(Arc::clone(name), now);
-            }
-            if probe {
-                self.probed.insert(Arc::clone(name), now);
-            }
-            if resolve || probe {
-                let pool = Arc::clone(&provider.pool);
-                work.spawn(async move {
-                    if resolve {
-                        pool.resolve().await;
-                    }
-                    if probe {
-                        pool.probe().await;
-                    }
-                });
+    /// The table's pools that nobody works on, each marked as worked on.
+    fn idle(&mut self, table: &RoutingTable) -> Vec<(Arc<Pool>, Arc<Tended>)> {
+        let mut kept = HashMap::new();
+        let mut idle = Vec::new();
+        for provider in table.providers.values() {
+            let pool = Arc::clone(&provider.pool);
+            let id = Arc::as_ptr(&pool).addr();
+            let tended = self.pools.remove(&id).unwrap_or_default();
+            kept.insert(id, Arc::clone(&tended));
+            if !tended.busy.swap(true, Ordering::AcqRel) {
+                idle.push((pool, tended));
             }
         }
-        while work.join_next().await.is_some() {}
+        self.pools = kept;
+        idle
     }
 
     /// Makes the health series those of `table`.
@@ -236,6 +229,29 @@ impl Schedule {
             metrics.endpoint_healthy(provider, endpoint, *healthy);
         }
         self.shown = shown.into_keys().collect();
+    }
+}
+
+impl Tended {
+    async fn tend(&self, pool: &Pool) {
+        if self.due(RESOLVE_EVERY, |times| &mut times.resolved) {
+            pool.resolve().await;
+        }
+        let every = pool.spec().probe.as_ref().map(|probe| probe.interval);
+        if every.is_some_and(|every| self.due(every, |times| &mut times.probed)) {
+            pool.probe().await;
+        }
+    }
+
+    /// Whether it is time; if so, that time is now.
+    fn due(&self, every: Duration, last: impl Fn(&mut Times) -> &mut Option<Instant>) -> bool {
+        let mut times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = last(&mut times);
+        let due = last.is_none_or(|at| at.elapsed() >= every);
+        if due {
+            *last = Some(Instant::now());
+        }
+        due
     }
 }
 

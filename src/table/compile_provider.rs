@@ -19,7 +19,10 @@ use std::time::Duration;
 
 /// Parallel requests on one HTTP/2 connection to a provider. Pingora's default
 /// is one, which makes every concurrent request open a connection.
-const H2_STREAMS: usize = 100;
+const H2_STREAMS: u32 = 100;
+
+/// Bytes of one HTTP/2 stream that may wait for a slow client.
+const H2_WINDOW: u32 = 256 << 10;
 
 /// Headers that a config may not set: framing and routing are the gateway's.
 const RESERVED: [&str; 9] = [
@@ -47,6 +50,8 @@ impl<'a> Compiler<'a> {
         let (headers, secrets) = self.headers(name, written)?;
         let options = self.peer_options(name, written);
         let probe = self.probe(name, written, &headers);
+        // A renewed authority is another trust, under the same path.
+        let authorities = hash(written.ca.as_ref().and_then(|ca| std::fs::read(ca).ok()));
         let spec = PoolSpec {
             origins,
             strategy: match written.balance {
@@ -55,9 +60,9 @@ impl<'a> Compiler<'a> {
                 config::Balance::LeastLatency => Strategy::LeastLatency,
             },
             options,
-            group: hash(name),
+            group: hash((name, authorities)),
             probe,
-            fingerprint: fingerprint(written, &headers),
+            fingerprint: fingerprint(written, &headers, authorities),
         };
         Some(Provider {
             name: name.into(),
@@ -191,13 +196,19 @@ impl<'a> Compiler<'a> {
         options.read_timeout = Some(times.first_byte.max(times.idle) + Duration::from_secs(1));
         options.write_timeout = Some(times.write);
         options.idle_timeout = Some(times.pool_idle);
-        options.max_h2_streams = H2_STREAMS;
+        options.max_h2_streams = H2_STREAMS as usize;
+        // What a slow client may make us hold of a stream, and of all of them:
+        // with less than the sum, one of them would stall the others.
+        options.h2_stream_window_size = Some(H2_WINDOW);
+        options.h2_connection_window_size = Some(H2_WINDOW * H2_STREAMS);
+        // A connection that died silently is found out.
+        options.h2_ping_interval = Some(Duration::from_secs(15));
         options.tcp_keepalive = Some(TcpKeepalive {
             idle: Duration::from_secs(60),
             interval: Duration::from_secs(10),
             count: 3,
             #[cfg(target_os = "linux")]
-            user_timeout: Duration::ZERO,
+            user_timeout: Duration::from_secs(30),
         });
         options.alpn = match written.http {
             config::HttpVersion::Http11 => ALPN::H1,
@@ -284,7 +295,11 @@ fn hash(value: impl Hash) -> u64 {
 
 /// What a pool depends on, as text. The credential counts only where probes
 /// send it; it goes in as a hash.
-fn fingerprint(written: &config::Provider, headers: &[(HeaderName, HeaderValue)]) -> String {
+fn fingerprint(
+    written: &config::Provider,
+    headers: &[(HeaderName, HeaderValue)],
+    authorities: u64,
+) -> String {
     let probed = written.health_check.kind == config::HealthKind::Http;
     let sent: Vec<_> = headers
         .iter()
@@ -292,7 +307,7 @@ fn fingerprint(written: &config::Provider, headers: &[(HeaderName, HeaderValue)]
         .map(|(n, v)| (n.as_str(), v.as_bytes()))
         .collect();
     format!(
-        "{:?} {:?} {:?} {:?} {:?} {:?} {:?} {:x}",
+        "{:?} {:?} {:?} {:?} {:?} {:?} {:?} {:x} {:x}",
         written.base_url,
         written.base_urls,
         written.balance,
@@ -301,5 +316,6 @@ fn fingerprint(written: &config::Provider, headers: &[(HeaderName, HeaderValue)]
         written.health_check,
         written.ca,
         hash(sent),
+        authorities,
     )
 }
