@@ -15,7 +15,7 @@ use crate::table::{Limits, Provider};
 use crate::telemetry::AttemptOutcome;
 use crate::wire::sse::{Event, Framer};
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_ENCODING, TRANSFER_ENCODING};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 use pingora_core::Error;
 use pingora_core::connectors::http::Connector;
 use pingora_core::protocols::http::client::HttpSession;
@@ -217,7 +217,7 @@ async fn receive(
     }
     let body = match Form::of(&head) {
         Ok(Form::Events) => events(plan, open, by).await?,
-        Ok(Form::Json) => Body::Whole(json(plan, open, by).await?),
+        Ok(Form::Json) => Body::Whole(json(plan, open, by, is_framed(&head)).await?),
         Ok(Form::Bytes) => raw(plan, open, by, status).await?,
         Err(why) => {
             open.cancel().await;
@@ -256,6 +256,9 @@ impl Form {
         if other_than(TRANSFER_ENCODING, "chunked") {
             return Err("an unknown transfer encoding");
         }
+        if head.headers.get_all(CONTENT_TYPE).iter().count() > 1 {
+            return Err("two content types");
+        }
         let media = media_type(head);
         match media.as_str() {
             "text/event-stream" => Ok(Self::Events),
@@ -274,15 +277,23 @@ async fn read(open: &mut Open, by: Instant) -> Result<Option<Bytes>, Failure> {
     }
 }
 
-/// Reads a whole JSON answer. One that was cut where its length could not tell
-/// does not end as JSON ends.
-async fn json(plan: &Plan<'_>, open: Open, by: Instant) -> Result<Bytes, Failure> {
+/// Reads a whole JSON answer. One without a length may be cut without a sign
+/// of it, so it has to be whole JSON.
+async fn json(plan: &Plan<'_>, open: Open, by: Instant, framed: bool) -> Result<Bytes, Failure> {
     let body = collect(plan, open, by).await?;
+    let whole = || serde_json::from_slice::<serde::de::IgnoredAny>(&body).is_ok();
     match body.trim_ascii_end().last() {
-        Some(b'}' | b']') => Ok(body),
+        Some(b'}' | b']') if framed || whole() => Ok(body),
         Some(_) => Err(Failure::invalid("a JSON answer that is cut off")),
         None => Err(Failure::invalid("an empty JSON answer")),
     }
+}
+
+/// Whether the answer's end can be told from a broken connection.
+fn is_framed(head: &ResponseHeader) -> bool {
+    head.version == http::Version::HTTP_2
+        || head.headers.contains_key(CONTENT_LENGTH)
+        || head.headers.contains_key(TRANSFER_ENCODING)
 }
 
 /// Reads a whole body, bounded.

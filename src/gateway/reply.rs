@@ -11,8 +11,8 @@ use crate::identity::Principal;
 use crate::table::Refusal;
 use crate::telemetry::Outcome;
 use bytes::Bytes;
-use http::Method;
 use http::header::CONTENT_LENGTH;
+use http::{Method, StatusCode};
 use pingora_core::protocols::http::ServerSession;
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
@@ -69,8 +69,11 @@ pub async fn whole(
     mut head: ResponseHeader,
     body: Bytes,
 ) -> Result<(), Stop> {
-    head.insert_header(CONTENT_LENGTH, body.len())
-        .map_err(|_| Stop::Gone)?;
+    // No content has no length (RFC 9110, 8.6).
+    if head.status != StatusCode::NO_CONTENT {
+        head.insert_header(CONTENT_LENGTH, body.len())
+            .map_err(|_| Stop::Gone)?;
+    }
     ctx.record.status = head.status.as_u16();
     let length = body.len() as u64;
     ctx.first_byte();

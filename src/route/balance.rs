@@ -134,7 +134,8 @@ impl Pool {
         }
         // The better of two random ones: close to the best without every
         // request piling onto whichever was fastest a moment ago.
-        Some(match self.select(key, tried) {
+        let others: Vec<_> = tried.iter().cloned().chain([Arc::clone(&first)]).collect();
+        Some(match self.select(key, &others) {
             Some(second) if second.latency.micros() < first.latency.micros() => second,
             _ => first,
         })

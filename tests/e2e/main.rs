@@ -23,6 +23,7 @@ mod tool;
 mod wait;
 
 mod access_log;
+mod adversity;
 mod body;
 mod cli;
 mod endpoints;
