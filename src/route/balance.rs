@@ -31,6 +31,9 @@ pub const RESOLVE_EVERY: Duration = Duration::from_secs(30);
 /// How long after a failed first resolution requests are told so at once.
 const RESOLVE_AGAIN: Duration = Duration::from_secs(2);
 
+/// With least latency, one pick in so many is by chance alone.
+const EXPLORE: usize = 32;
+
 /// Largest weight on a consistent-hash ring, which has 160 points for each.
 const RING_WEIGHT: usize = 100;
 
@@ -89,6 +92,7 @@ macro_rules! each {
 pub struct Pool {
     spec: PoolSpec,
     balancer: Balancer,
+    picks: AtomicUsize,
     resolved: AtomicBool,
     /// Held by whoever resolves; when that failed last.
     resolving: tokio::sync::Mutex<Option<Instant>>,
@@ -113,6 +117,7 @@ impl Pool {
         Self {
             spec,
             balancer,
+            picks: AtomicUsize::new(0),
             resolved: AtomicBool::new(false),
             resolving: tokio::sync::Mutex::default(),
         }
@@ -134,6 +139,14 @@ impl Pool {
         }
         // The better of two random ones: close to the best without every
         // request piling onto whichever was fastest a moment ago.
+        // An address that once was slow is looked at again now and then.
+        if self
+            .picks
+            .fetch_add(1, Ordering::Relaxed)
+            .is_multiple_of(EXPLORE)
+        {
+            return Some(first);
+        }
         let others: Vec<_> = tried.iter().cloned().chain([Arc::clone(&first)]).collect();
         Some(match self.select(key, &others) {
             Some(second) if second.latency.micros() < first.latency.micros() => second,
@@ -435,10 +448,8 @@ mod tests {
                 .record(Duration::from_millis(if slow { 900 } else { 10 }));
         }
         let s = shares(&p, 400).await;
-        assert!(
-            s["http://127.0.0.1:1002"] > s["http://127.0.0.1:1001"] * 2,
-            "{s:?}"
-        );
+        // 387 at least: only every 32nd pick is left to chance.
+        assert!(s["http://127.0.0.1:1002"] >= 387, "{s:?}");
     }
 
     #[tokio::test]

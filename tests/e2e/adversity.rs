@@ -270,8 +270,8 @@ fn least_latency_avoids_an_endpoint_that_refuses() {
     }
     let share = (failed() - before) / f64::from(REQUESTS);
     println!("{share} of the requests went to the dead endpoint first");
-    // Of two drawn at random the better one is taken, so a quarter draws the dead one twice; three quarters go there
-    // if it is preferred. The bound is more than five standard deviations from either.
+    // Of two different ones the better is taken, but for one pick in 32; three quarters would go to the dead one if it
+    // were preferred.
     assert!(share < 0.2, "{share} of the requests");
 }
 
