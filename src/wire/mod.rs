@@ -5,6 +5,8 @@
 //! What is found is a position in the caller's own bytes, so that what was read is exactly
 //! what is forwarded.
 
+pub mod eventstream;
 pub mod json;
 pub mod multipart;
+pub mod sigv4;
 pub mod sse;
