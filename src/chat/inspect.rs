@@ -157,6 +157,7 @@ fn require(operation: Operation, document: &Document, body: &[u8]) -> Result<(),
     let needed: &[&'static str] = match operation {
         Operation::ChatCompletions => &["messages"],
         Operation::Completions => &["prompt"],
+        Operation::Messages | Operation::CountTokens => &["messages"],
         Operation::Embeddings | Operation::Moderations => &["input"],
         _ => &[],
     };

@@ -1,8 +1,15 @@
 //! What a client asks for, in OpenAI's vocabulary: the hub's side of every
 //! translation.
 
+mod answer;
+mod capability;
+mod conversation;
 mod inspect;
+pub mod models;
 mod operation;
 
+pub use answer::*;
+pub use capability::*;
+pub use conversation::*;
 pub use inspect::{InspectError, Request, inspect};
-pub use operation::{Media, Operation};
+pub use operation::{Media, Operation, Speech};

@@ -6,6 +6,12 @@ pub enum Operation {
     ChatCompletions,
     Completions,
     Embeddings,
+    /// OpenAI's Responses.
+    Responses,
+    /// Anthropic's Messages.
+    Messages,
+    /// Anthropic's token counter.
+    CountTokens,
     Moderations,
     Rerank,
     ImageGenerations,
@@ -24,12 +30,31 @@ pub enum Media {
     Multipart,
 }
 
+/// A client's format.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Speech {
+    #[default]
+    OpenAi,
+    Responses,
+    Anthropic,
+}
+
+impl Speech {
+    /// The format of the path's answers, also of its errors.
+    pub fn of_path(path: &str) -> Self {
+        Operation::from_path(path).map_or(Self::OpenAi, Operation::speech)
+    }
+}
+
 impl Operation {
     /// Every operation, in the order of the paths' documentation.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 14] = [
         Self::ChatCompletions,
         Self::Completions,
         Self::Embeddings,
+        Self::Responses,
+        Self::Messages,
+        Self::CountTokens,
         Self::Moderations,
         Self::Rerank,
         Self::ImageGenerations,
@@ -52,6 +77,9 @@ impl Operation {
             Self::ChatCompletions => "/chat/completions",
             Self::Completions => "/completions",
             Self::Embeddings => "/embeddings",
+            Self::Responses => "/responses",
+            Self::Messages => "/messages",
+            Self::CountTokens => "/messages/count_tokens",
             Self::Moderations => "/moderations",
             Self::Rerank => "/rerank",
             Self::ImageGenerations => "/images/generations",
@@ -69,6 +97,9 @@ impl Operation {
             Self::ChatCompletions => "/v1/chat/completions",
             Self::Completions => "/v1/completions",
             Self::Embeddings => "/v1/embeddings",
+            Self::Responses => "/v1/responses",
+            Self::Messages => "/v1/messages",
+            Self::CountTokens => "/v1/messages/count_tokens",
             Self::Moderations => "/v1/moderations",
             Self::Rerank => "/v1/rerank",
             Self::ImageGenerations => "/v1/images/generations",
@@ -92,15 +123,29 @@ impl Operation {
         }
     }
 
-    /// Whether a stream of this operation ends with a finish reason and `[DONE]`,
-    /// so that a stream without either was cut.
-    pub const fn has_finish_reason(self) -> bool {
+    /// Whether a stream of this operation ends with a finish reason and `[DONE]`.
+    pub const fn has_done(self) -> bool {
         matches!(self, Self::ChatCompletions | Self::Completions)
     }
 
-    /// Whether the operation works on messages.
+    /// Whether a stream of this operation says when it is whole, so that one
+    /// that does not was cut.
+    pub const fn has_end(self) -> bool {
+        self.has_done() || matches!(self, Self::Messages | Self::Responses)
+    }
+
+    /// Whether the operation works on OpenAI's messages.
     pub const fn has_messages(self) -> bool {
         matches!(self, Self::ChatCompletions)
+    }
+
+    /// Whose format the client speaks.
+    pub const fn speech(self) -> Speech {
+        match self {
+            Self::Messages | Self::CountTokens => Speech::Anthropic,
+            Self::Responses => Speech::Responses,
+            _ => Speech::OpenAi,
+        }
     }
 }
 

@@ -1,4 +1,139 @@
-//! The providers' wire formats, one file each. A provider is data; a dialect
-//! is code. Bytes and values in, values out: no I/O, no clock, no logging.
+//! The wire formats, one file each, in two traits: [`Dialect`] is a provider's
+//! side, [`Face`] a client's. N faces and M dialects meet in
+//! [`crate::chat::Conversation`], [`Answer`] and [`Event`]: never a pair.
+//!
+//! A provider is data; a dialect is code. Bytes and values in, values out: no
+//! I/O, no clock, no logging. What is needed of the time comes in as an
+//! argument.
 
+pub mod anthropic;
+pub mod bedrock;
+pub mod cohere;
+pub mod embeddings;
+pub mod gemini;
+pub mod messages_face;
 pub mod openai;
+pub mod openai_chat;
+pub mod openai_completions;
+pub mod responses_face;
+
+use crate::chat::{
+    Answer, Capabilities, Conversation, DecodeError, Decoder, Encoder, Failure, Unsupported,
+};
+use crate::error::GatewayError;
+use std::collections::BTreeMap;
+
+/// One provider request, as its dialect writes it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rendered {
+    /// Appended to the provider's base URL; starts with `/`, query included.
+    pub path: String,
+    /// JSON.
+    pub body: Vec<u8>,
+    /// Besides content type, credential and what every request carries.
+    pub headers: Vec<(&'static str, String)>,
+    /// What was left out: names of the client's fields.
+    pub dropped: Vec<String>,
+}
+
+/// What a dialect may look at besides the request itself.
+#[derive(Debug, Clone, Copy)]
+pub struct Target<'a> {
+    pub capabilities: &'a Capabilities,
+    /// `[providers.NAME.options]`: settings that only this dialect knows.
+    pub options: &'a BTreeMap<String, String>,
+    /// Refuse rather than drop.
+    pub strict: bool,
+}
+
+/// A provider's wire format.
+pub trait Dialect: Send + Sync {
+    /// Writes a conversation.
+    ///
+    /// # Errors
+    /// When the target cannot carry something that changes the meaning.
+    fn chat(&self, asked: &Conversation, target: Target<'_>) -> Result<Rendered, Unsupported>;
+
+    /// Reads a whole answer of status 2xx.
+    ///
+    /// # Errors
+    /// When it is none. An error inside a 2xx is `Ok(Err(failure))`.
+    fn answer(&self, body: &[u8]) -> Result<Result<Answer, Failure>, DecodeError>;
+
+    /// A decoder for one stream; `limit` bounds one event, in bytes.
+    fn decoder(&self, limit: usize) -> Box<dyn Decoder>;
+
+    /// Reads an answer that is not 2xx. `header` looks a response header up by
+    /// its lower-case name.
+    fn failure(&self, status: u16, header: &dyn Fn(&str) -> Option<String>, body: &[u8])
+    -> Failure;
+
+    /// Writes a request for embeddings.
+    ///
+    /// # Errors
+    /// When the provider has none, or cannot take these.
+    fn embeddings(&self, asked: &Embeddings, target: Target<'_>) -> Result<Rendered, Unsupported>;
+
+    /// Reads embeddings.
+    ///
+    /// # Errors
+    /// When the body is none.
+    fn embedded(
+        &self,
+        header: &dyn Fn(&str) -> Option<String>,
+        body: &[u8],
+    ) -> Result<Vectors, DecodeError>;
+}
+
+/// A request for embeddings.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Embeddings {
+    pub model: String,
+    pub texts: Vec<String>,
+    pub dimensions: Option<u64>,
+    /// The client wants base64 of little-endian f32.
+    pub base64: bool,
+    pub user: Option<String>,
+    /// Fields without a form here, such as Cohere's `input_type`.
+    pub other: serde_json::Map<String, serde_json::Value>,
+}
+
+/// Embeddings, in the order of the texts.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Vectors {
+    pub vectors: Vec<Vec<f32>>,
+    /// Input tokens, if the provider counts them.
+    pub tokens: Option<u64>,
+}
+
+/// What an answer is given that no provider knows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Label {
+    /// The model as the client named it.
+    pub model: String,
+    /// Random and unique, letters and digits: ids are made of it.
+    pub seed: String,
+    /// Unix seconds.
+    pub created: u64,
+    /// Of a stream: the client asked for the usage chunk.
+    pub include_usage: bool,
+}
+
+/// A client's wire format.
+pub trait Face: Send + Sync {
+    /// Reads a request. The body was scanned already (strict JSON, known types
+    /// at the top level).
+    ///
+    /// # Errors
+    /// 400 with `param`, in words for the client.
+    fn parse(&self, body: &[u8]) -> Result<Conversation, GatewayError>;
+
+    /// Writes a whole answer.
+    fn answer(&self, answer: &Answer, label: &Label) -> Vec<u8>;
+
+    /// An encoder for one stream.
+    fn encoder(&self, label: Label) -> Box<dyn Encoder>;
+
+    /// HTTP status and body of an error.
+    fn error(&self, error: &GatewayError) -> (u16, Vec<u8>);
+}

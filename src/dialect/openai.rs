@@ -1,6 +1,7 @@
 //! OpenAI's wire format, which is also every client's: errors both ways, and
 //! where a stream stands.
 
+use crate::chat::Failure;
 use crate::error::{ErrorKind, GatewayError};
 use crate::wire::sse::Event;
 use serde::Deserialize;
@@ -62,6 +63,20 @@ pub fn progress(event: &Event<'_>) -> Progress {
     }
 }
 
+/// The same for Anthropic's Messages and OpenAI's Responses, whose events are
+/// named and say themselves what they are.
+pub fn named_progress(event: &Event<'_>) -> Progress {
+    if event.data.is_none() {
+        return Progress::Nothing;
+    }
+    match event.name.unwrap_or_default() {
+        "ping" => Progress::Nothing,
+        "error" | "response.failed" => Progress::Error,
+        "message_stop" | "response.completed" | "response.incomplete" => Progress::Done,
+        _ => Progress::Chunk,
+    }
+}
+
 /// Whether the chunk has a top-level `error`. Parsed only if the word occurs
 /// as a key somewhere, which ordinary chunks do not have.
 fn has_error(data: &[u8]) -> bool {
@@ -107,35 +122,48 @@ pub fn provider_error(
     scrub: impl Fn(&str) -> String,
 ) -> GatewayError {
     let told = Told::read(body);
-    let kind = kind_of(status, &told);
-    let public = match kind {
+    let failure = Failure {
+        status,
+        message: told.message,
+        code: told.code,
+        param: told.param,
+        retry_after: retry_after.map(|after| after.as_secs()),
+    };
+    refusal(failure, scrub)
+}
+
+/// What any dialect read of a provider's failure, in our words and kinds.
+pub fn refusal(failure: Failure, scrub: impl Fn(&str) -> String) -> GatewayError {
+    let kind = kind_of(failure.status, failure.code.as_deref().unwrap_or_default());
+    let public = match (kind, &failure.message) {
         // What the provider says of our credential is not for the client.
-        ErrorKind::UpstreamAuth => "The provider refused the gateway's credential.".to_owned(),
-        _ => match told.message.as_deref() {
-            Some(message) => clip(&scrub(message)),
-            None => format!("The provider answered with HTTP status {status}."),
-        },
+        (ErrorKind::UpstreamAuth, _) => "The provider refused the gateway's credential.".to_owned(),
+        (_, Some(message)) => clip(&scrub(message)),
+        (_, None) => format!("The provider answered with HTTP status {}.", failure.status),
     };
     // Elsewhere it would tell the client to come back for the same refusal.
     let waiting = matches!(
         kind,
         ErrorKind::RateLimited | ErrorKind::UpstreamOverloaded | ErrorKind::UpstreamError
     );
+    let retry_after = failure
+        .retry_after
+        .filter(|_| waiting)
+        .map(Duration::from_secs);
     let error = GatewayError::new(kind, public)
-        .with_retry_after(retry_after.filter(|_| waiting))
-        .because(format!("provider answered {status}"));
+        .with_retry_after(retry_after)
+        .because(format!("provider answered {}", failure.status));
     if kind != ErrorKind::ProviderRejected && kind != ErrorKind::UnknownModel {
         return error;
     }
     let told_of = |text: &Option<String>| text.as_deref().map(|t| clip(&scrub(t)));
     error
-        .with_code(told_of(&told.code))
-        .with_param(told_of(&told.param))
+        .with_code(told_of(&failure.code))
+        .with_param(told_of(&failure.param))
 }
 
 /// Statuses of providers to kinds of ours.
-fn kind_of(status: u16, told: &Told) -> ErrorKind {
-    let code = told.code.as_deref().unwrap_or_default();
+fn kind_of(status: u16, code: &str) -> ErrorKind {
     match status {
         401 | 403 => ErrorKind::UpstreamAuth,
         402 => ErrorKind::QuotaExhausted,
@@ -143,7 +171,7 @@ fn kind_of(status: u16, told: &Told) -> ErrorKind {
         408 | 504 => ErrorKind::DeadlineExceeded,
         409 => ErrorKind::Conflict,
         413 => ErrorKind::BodyTooLarge,
-        429 if code == "insufficient_quota" => ErrorKind::QuotaExhausted,
+        400 | 429 if code == "insufficient_quota" => ErrorKind::QuotaExhausted,
         429 => ErrorKind::RateLimited,
         400..=499 => ErrorKind::ProviderRejected,
         503 | 529 => ErrorKind::UpstreamOverloaded,
@@ -259,7 +287,7 @@ mod tests {
         let error = value["error"].as_object().unwrap();
         assert_eq!(
             error.keys().collect::<Vec<_>>(),
-            ["code", "message", "param", "type"]
+            ["message", "type", "param", "code"]
         );
         assert_eq!(error["param"], "model");
     }

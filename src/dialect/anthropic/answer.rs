@@ -1,0 +1,342 @@
+//! A whole answer, and what it has in common with a stream: usage, stop
+//! reasons, citations.
+
+use super::{blocks, failure};
+use crate::chat::{Answer, Choice, DecodeError, Failure, Finish, Thought, ToolCall, Usage};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+/// The top level of an answer.
+#[derive(Debug, Deserialize)]
+struct Reply<'a> {
+    #[serde(rename = "type", default)]
+    kind: Option<String>,
+    #[serde(default)]
+    id: Option<String>,
+    #[serde(default)]
+    model: Option<String>,
+    #[serde(borrow, default)]
+    content: Option<Vec<&'a RawValue>>,
+    #[serde(default)]
+    usage: Option<Counts>,
+    #[serde(flatten)]
+    stop: Stop,
+    #[serde(default)]
+    error: Option<failure::Error>,
+}
+
+/// Why the model stopped, in a whole answer and in a stream's `message_delta`.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub(super) struct Stop {
+    #[serde(default)]
+    stop_reason: Option<String>,
+    #[serde(default)]
+    stop_details: Option<StopDetails>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+struct StopDetails {
+    #[serde(default)]
+    explanation: Option<String>,
+}
+
+impl Stop {
+    pub const fn is_known(&self) -> bool {
+        self.stop_reason.is_some()
+    }
+
+    /// `calls`: the model called tools. A turn that was cut off or refused says
+    /// so all the same, since its last call may be a half one.
+    pub fn finish(&self, calls: bool) -> Finish {
+        match self.stop_reason.as_deref() {
+            Some("max_tokens" | "model_context_window_exceeded" | "compaction") => Finish::Length,
+            Some("refusal") => Finish::ContentFilter,
+            Some("tool_use") => Finish::ToolCalls,
+            _ if calls => Finish::ToolCalls,
+            _ => Finish::Stop,
+        }
+    }
+
+    /// What is said in place of an answer.
+    pub fn refusal(&self) -> Option<String> {
+        let refused = self.stop_reason.as_deref() == Some("refusal");
+        let details = self.stop_details.as_ref().filter(|_| refused)?;
+        details.explanation.clone().filter(|text| !text.is_empty())
+    }
+}
+
+/// Anthropic's `usage`. Each number is optional: a stream repeats only some.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub(super) struct Counts {
+    #[serde(default, deserialize_with = "number")]
+    input_tokens: Option<u64>,
+    #[serde(default, deserialize_with = "number")]
+    cache_creation_input_tokens: Option<u64>,
+    #[serde(default, deserialize_with = "number")]
+    cache_read_input_tokens: Option<u64>,
+    #[serde(default, deserialize_with = "number")]
+    output_tokens: Option<u64>,
+    #[serde(default)]
+    output_tokens_details: Option<Details>,
+    #[serde(default)]
+    service_tier: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+struct Details {
+    #[serde(default, deserialize_with = "number")]
+    thinking_tokens: Option<u64>,
+}
+
+impl Counts {
+    /// Takes over what newer counts say: they replace, they do not add.
+    pub fn update(&mut self, newer: Self) {
+        let Self {
+            input_tokens,
+            cache_creation_input_tokens,
+            cache_read_input_tokens,
+            output_tokens,
+            output_tokens_details,
+            service_tier,
+        } = newer;
+        self.input_tokens = input_tokens.or(self.input_tokens);
+        self.cache_creation_input_tokens =
+            cache_creation_input_tokens.or(self.cache_creation_input_tokens);
+        self.cache_read_input_tokens = cache_read_input_tokens.or(self.cache_read_input_tokens);
+        self.output_tokens = output_tokens.or(self.output_tokens);
+        self.output_tokens_details = output_tokens_details.or(self.output_tokens_details);
+        self.service_tier = service_tier.or_else(|| self.service_tier.take());
+    }
+
+    /// In OpenAI's meaning, where the prompt holds what caches did.
+    pub fn usage(&self) -> Usage {
+        let cached = self.cache_read_input_tokens.unwrap_or_default();
+        let cache_write = self.cache_creation_input_tokens.unwrap_or_default();
+        let fresh = self.input_tokens.unwrap_or_default();
+        let details = self.output_tokens_details.unwrap_or_default();
+        Usage {
+            prompt: fresh.saturating_add(cached).saturating_add(cache_write),
+            completion: self.output_tokens.unwrap_or_default(),
+            cached,
+            cache_write,
+            reasoning: details.thinking_tokens.unwrap_or_default(),
+            ..Usage::default()
+        }
+    }
+}
+
+/// Reads a count, also one that is written as a float. Anything else is none.
+pub(super) fn number<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
+    Value::deserialize(from).map(|value| count(&value))
+}
+
+/// The cast saturates; a count that is no whole number has no better reading.
+fn count(value: &Value) -> Option<u64> {
+    let float = || value.as_f64().filter(|f| *f >= 0.0).map(|f| f as u64);
+    value.as_u64().or_else(float)
+}
+
+/// A content block's type, and nothing else of it: what a block of a type that
+/// is not known here holds is nobody's business.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Kind {
+    #[serde(rename = "type", default)]
+    pub kind: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct TextBlock {
+    #[serde(default)]
+    pub text: Option<String>,
+    #[serde(default)]
+    pub citations: Option<Vec<Value>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct ThinkingBlock {
+    #[serde(default)]
+    pub thinking: Option<String>,
+    #[serde(default)]
+    pub signature: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct RedactedBlock {
+    #[serde(default)]
+    pub data: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct CallBlock<'a> {
+    #[serde(default)]
+    pub id: Option<String>,
+    #[serde(default)]
+    pub name: Option<String>,
+    #[serde(borrow, default)]
+    pub input: Option<&'a RawValue>,
+}
+
+impl CallBlock<'_> {
+    /// The provider's id of the call, or one made of the answer's.
+    pub fn id(&mut self, answer: Option<&str>, index: usize) -> String {
+        let given = self.id.take().filter(|id| !id.is_empty());
+        given.unwrap_or_else(|| blocks::minted(&format!("{}:{index}", answer.unwrap_or_default())))
+    }
+
+    /// The input as compact JSON; empty if there is none.
+    pub fn arguments(&self) -> String {
+        let input = self
+            .input
+            .map(RawValue::get)
+            .filter(|input| *input != "null");
+        input.map(compact).unwrap_or_default()
+    }
+}
+
+/// Parses one of the blocks above.
+pub(super) fn parse<'a, T: Deserialize<'a>>(
+    raw: &'a RawValue,
+    what: &'static str,
+) -> Result<T, DecodeError> {
+    serde_json::from_str(raw.get()).map_err(|_| DecodeError::Malformed(what))
+}
+
+pub(super) fn read(body: &[u8]) -> Result<Result<Answer, Failure>, DecodeError> {
+    let reply: Reply<'_> =
+        serde_json::from_slice(body).map_err(|_| DecodeError::Malformed("message"))?;
+    if let Some(error) = reply.error {
+        return Ok(Err(error.in_band()));
+    }
+    if reply.content.is_none() && reply.kind.as_deref() != Some("message") {
+        return Err(DecodeError::Malformed("message"));
+    }
+    let choice = choice(
+        reply.content.unwrap_or_default(),
+        reply.id.as_deref(),
+        &reply.stop,
+    )?;
+    let tier = reply
+        .usage
+        .as_ref()
+        .and_then(|usage| usage.service_tier.as_deref());
+    Ok(Ok(Answer {
+        id: reply.id,
+        model: reply.model,
+        created: None,
+        choices: vec![choice],
+        service_tier: tier.map(|tier| if tier == "standard" { "default" } else { tier }.to_owned()),
+        usage: reply.usage.map(|counts| counts.usage()),
+    }))
+}
+
+fn choice(blocks: Vec<&RawValue>, id: Option<&str>, stop: &Stop) -> Result<Choice, DecodeError> {
+    let mut choice = Choice::default();
+    let mut chars = 0;
+    for raw in blocks {
+        match parse::<Kind>(raw, "content block")?.kind.as_str() {
+            "text" => add_text(parse(raw, "text block")?, &mut chars, &mut choice),
+            "thinking" => {
+                let block: ThinkingBlock = parse(raw, "thinking block")?;
+                choice.thoughts.push(Thought {
+                    text: block.thinking.unwrap_or_default(),
+                    signature: block.signature.filter(|signature| !signature.is_empty()),
+                    redacted: None,
+                });
+            }
+            "redacted_thinking" => choice.thoughts.push(Thought {
+                redacted: parse::<RedactedBlock>(raw, "redacted_thinking block")?.data,
+                ..Thought::default()
+            }),
+            "tool_use" => {
+                let mut block: CallBlock<'_> = parse(raw, "tool_use block")?;
+                let arguments = block.arguments();
+                choice.calls.push(ToolCall {
+                    id: block.id(id, choice.calls.len()),
+                    name: block.name.unwrap_or_default(),
+                    arguments: if arguments.is_empty() {
+                        "{}".to_owned()
+                    } else {
+                        arguments
+                    },
+                    signature: None,
+                });
+            }
+            // Server tools and their results are the provider's own affair.
+            _ => {}
+        }
+    }
+    choice.refusal = stop.refusal();
+    if choice.calls.is_empty() && choice.refusal.is_none() {
+        choice.text.get_or_insert_default();
+    }
+    choice.finish = Some(stop.finish(!choice.calls.is_empty()));
+    Ok(choice)
+}
+
+fn add_text(block: TextBlock, chars: &mut usize, choice: &mut Choice) {
+    let text = block.text.unwrap_or_default();
+    let start = *chars;
+    *chars = start.saturating_add(text.chars().count());
+    choice.text.get_or_insert_default().push_str(&text);
+    let citations = block.citations.unwrap_or_default();
+    choice
+        .annotations
+        .extend(annotations(citations, start, *chars));
+}
+
+/// Citations of a text from `start` to `end`, in characters of the whole answer.
+/// A web page is OpenAI's `url_citation`; what OpenAI does not cite keeps
+/// Anthropic's type and fields, in the same form.
+pub(super) fn annotations(
+    citations: Vec<Value>,
+    start: usize,
+    end: usize,
+) -> impl Iterator<Item = Value> {
+    citations.into_iter().filter_map(move |citation| {
+        let Value::Object(mut cited) = citation else {
+            return None;
+        };
+        let Some(Value::String(mut kind)) = cited.remove("type") else {
+            return None;
+        };
+        if kind == "web_search_result_location" {
+            kind = "url_citation".to_owned();
+            cited.retain(|name, _| name == "url" || name == "title");
+        }
+        cited.insert("start_index".to_owned(), start.into());
+        cited.insert("end_index".to_owned(), end.into());
+        let mut annotation = Map::new();
+        annotation.insert("type".to_owned(), Value::from(kind.as_str()));
+        annotation.insert(kind, Value::Object(cited));
+        Some(Value::Object(annotation))
+    })
+}
+
+/// JSON text without the white space between its tokens. Numbers and the order
+/// of keys stay as they are, which a parse and a print would not promise.
+pub(super) fn compact(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    let mut quoted = false;
+    let mut escaped = false;
+    for c in json.chars() {
+        if quoted {
+            quoted = escaped || c != '"';
+            escaped = !escaped && c == '\\';
+        } else if c.is_ascii_whitespace() {
+            continue;
+        } else {
+            quoted = c == '"';
+        }
+        out.push(c);
+    }
+    out
+}
+
+pub(super) fn counted(body: &[u8]) -> Result<u64, DecodeError> {
+    let counts: Counts =
+        serde_json::from_slice(body).map_err(|_| DecodeError::Malformed("token count"))?;
+    counts
+        .input_tokens
+        .ok_or(DecodeError::Malformed("token count"))
+}

@@ -1,0 +1,180 @@
+//! Google's `generateContent`, in its two flavours: AI Studio and Vertex AI.
+//!
+//! They differ in where a model lives, in what a URL in a message may be, in
+//! their embeddings, and in nothing else. The credential is not written here;
+//! [`oauth`] makes Vertex's.
+//!
+//! What a base URL ends with: AI Studio `/v1beta` (or `/v1`), Vertex `/v1`.
+//!
+//! Options (`[providers.NAME.options]`), all of them optional:
+//!
+//! | name | flavour | meaning |
+//! | --- | --- | --- |
+//! | `project`, `location` | Vertex | where models live; without a project the path is that of express mode, without a location `global` |
+//! | `safety_settings` | both | JSON text of a list: `[{"category":"...","threshold":"OFF"}]` |
+//! | `labels` | Vertex | JSON text of an object of strings, sent with every request |
+//! | `embedding_method` | Vertex | `predict` (default) or `embedContent`, for models that know only that |
+//!
+//! Not here: explicit caches (a resource of their own), streamed arguments of
+//! calls (off unless asked for, and never asked for), output that is not text.
+
+mod answer;
+mod citations;
+mod contents;
+mod embeddings;
+mod failure;
+mod lenient;
+pub mod oauth;
+mod pieces;
+mod request;
+mod stream;
+mod tools;
+
+#[cfg(test)]
+mod tests;
+
+use super::{Dialect, Embeddings, Rendered, Target, Vectors};
+use crate::chat::{Answer, Conversation, DecodeError, Decoder, Failure, Losses, Unsupported};
+use std::fmt::Write as _;
+
+/// Whose `generateContent`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flavour {
+    AiStudio,
+    Vertex,
+}
+
+/// The dialect of Gemini models.
+#[derive(Debug, Clone, Copy)]
+pub struct Gemini {
+    flavour: Flavour,
+}
+
+impl Gemini {
+    pub const fn new(flavour: Flavour) -> Self {
+        Self { flavour }
+    }
+
+    /// Writes a request that counts the tokens of a conversation.
+    ///
+    /// # Errors
+    /// As [`Dialect::chat`].
+    pub fn count_tokens(
+        &self,
+        asked: &Conversation,
+        target: Target<'_>,
+    ) -> Result<Rendered, Unsupported> {
+        let mut losses = Losses::new(target.strict);
+        let body = request::body(self.flavour, asked, target, &mut losses)?;
+        let body = match self.flavour {
+            Flavour::AiStudio => request::bytes(&body.counted_whole(&asked.model))?,
+            Flavour::Vertex => request::bytes(&body.counted_parts())?,
+        };
+        Ok(Rendered {
+            path: self.path(&asked.model, "countTokens", target),
+            body,
+            headers: Vec::new(),
+            dropped: losses.dropped,
+        })
+    }
+
+    /// Reads what a request of [`Self::count_tokens`] is answered with.
+    ///
+    /// # Errors
+    /// When it is no count.
+    pub fn counted(&self, body: &[u8]) -> Result<u64, DecodeError> {
+        answer::counted(body)
+    }
+
+    /// Says what is wrong with a provider's options, an entry each.
+    pub fn problems(&self, options: &std::collections::BTreeMap<String, String>) -> Vec<String> {
+        request::problems(self.flavour, options)
+    }
+
+    fn path(self, model: &str, method: &str, target: Target<'_>) -> String {
+        let model = segment(model.strip_prefix("models/").unwrap_or(model));
+        if self.flavour == Flavour::AiStudio {
+            return format!("/models/{model}:{method}");
+        }
+        match target.options.get("project") {
+            None => format!("/publishers/google/models/{model}:{method}"),
+            Some(project) => {
+                let project = segment(project);
+                let location = target.options.get("location").map_or("global", |l| l);
+                let location = segment(location);
+                format!(
+                    "/projects/{project}/locations/{location}/publishers/google/models/{model}:{method}"
+                )
+            }
+        }
+    }
+}
+
+impl Dialect for Gemini {
+    fn chat(&self, asked: &Conversation, target: Target<'_>) -> Result<Rendered, Unsupported> {
+        let mut losses = Losses::new(target.strict);
+        let body = request::body(self.flavour, asked, target, &mut losses)?;
+        let body = request::bytes(&body)?;
+        // Without `alt=sse` a stream is one JSON array.
+        let method = if asked.stream {
+            "streamGenerateContent?alt=sse"
+        } else {
+            "generateContent"
+        };
+        Ok(Rendered {
+            path: self.path(&asked.model, method, target),
+            body,
+            headers: Vec::new(),
+            dropped: losses.dropped,
+        })
+    }
+
+    fn answer(&self, body: &[u8]) -> Result<Result<Answer, Failure>, DecodeError> {
+        answer::read(body)
+    }
+
+    fn decoder(&self, limit: usize) -> Box<dyn Decoder> {
+        Box::new(stream::Stream::new(limit))
+    }
+
+    fn failure(
+        &self,
+        status: u16,
+        header: &dyn Fn(&str) -> Option<String>,
+        body: &[u8],
+    ) -> Failure {
+        failure::read(status, header, body)
+    }
+
+    fn embeddings(&self, asked: &Embeddings, target: Target<'_>) -> Result<Rendered, Unsupported> {
+        let rendered = embeddings::request(self.flavour, asked, target)?;
+        Ok(Rendered {
+            path: self.path(&asked.model, rendered.method, target),
+            body: rendered.body,
+            headers: Vec::new(),
+            dropped: rendered.dropped,
+        })
+    }
+
+    fn embedded(
+        &self,
+        _header: &dyn Fn(&str) -> Option<String>,
+        body: &[u8],
+    ) -> Result<Vectors, DecodeError> {
+        embeddings::read(body)
+    }
+}
+
+/// Encodes a name so that it is one segment of a path, whatever it holds.
+fn segment(name: &str) -> String {
+    let mut encoded = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'@') {
+            encoded.push(char::from(byte));
+        } else {
+            // Writing to a string does not fail.
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+    }
+    encoded
+}

@@ -1,0 +1,139 @@
+//! A compatible provider's whole answer.
+
+use super::pieces::{self, Ending, Piece};
+use super::{failure, mend, shape};
+use crate::chat::{Answer, Choice, DecodeError, Failure, ToolCall};
+use serde_json::{Map, Value};
+use std::collections::BTreeSet;
+
+type Fields = Map<String, Value>;
+
+/// Reads a body of status 2xx; a failure may hide in it.
+pub(super) fn read(body: &[u8]) -> Result<Result<Answer, Failure>, DecodeError> {
+    let value = mend::value(body).ok_or(DecodeError::Malformed("an answer in JSON"))?;
+    whole(&value)
+}
+
+pub(super) fn whole(value: &Value) -> Result<Result<Answer, Failure>, DecodeError> {
+    if let Some(failure) = failure::in_band(value) {
+        return Ok(Err(failure));
+    }
+    let body = value
+        .as_object()
+        .ok_or(DecodeError::Malformed("an object"))?;
+    let choices = body
+        .get("choices")
+        .and_then(Value::as_array)
+        .filter(|choices| !choices.is_empty());
+    let choices = choices.ok_or(DecodeError::Malformed("an answer with choices"))?;
+    let id = pieces::id(body);
+    let mut read = Vec::with_capacity(choices.len());
+    for (at, choice) in in_order(choices) {
+        match one(choice, at, id.as_deref()) {
+            Ok(choice) => read.push(choice),
+            Err(failure) => return Ok(Err(failure)),
+        }
+    }
+    Ok(Ok(Answer {
+        id,
+        model: pieces::text(body, "model").map(str::to_owned),
+        created: body.get("created").and_then(shape::whole),
+        choices: read,
+        usage: pieces::usage(body),
+        service_tier: pieces::text(body, "service_tier").map(str::to_owned),
+    }))
+}
+
+/// The choices by their index, which is not always their place.
+fn in_order(choices: &[Value]) -> Vec<(u32, &Fields)> {
+    let mut ordered: Vec<(u64, &Fields)> = Vec::with_capacity(choices.len());
+    for (at, choice) in (0..).zip(choices) {
+        if let Some(map) = choice.as_object() {
+            ordered.push((map.get("index").and_then(shape::whole).unwrap_or(at), map));
+        }
+    }
+    ordered.sort_by_key(|(index, _)| *index);
+    (0..).zip(ordered.into_iter().map(|(_, map)| map)).collect()
+}
+
+fn one(map: &Fields, at: u32, answer: Option<&str>) -> Result<Choice, Failure> {
+    let empty = Fields::new();
+    let message = map
+        .get("message")
+        .and_then(Value::as_object)
+        .unwrap_or(&empty);
+    let mut choice = Choice {
+        thoughts: pieces::thoughts(message),
+        ..Choice::default()
+    };
+    for piece in pieces::content(message.get("content")) {
+        match piece {
+            Piece::Text(text) => choice.text.get_or_insert_default().push_str(&text),
+            Piece::Thought(thought) => choice.thoughts.push(thought),
+        }
+    }
+    choice.refusal = pieces::text(message, "refusal").map(str::to_owned);
+    choice.calls = calls(message, at, answer);
+    // An empty text beside calls says nothing.
+    if !choice.calls.is_empty() && choice.text.as_deref() == Some("") {
+        choice.text = None;
+    }
+    choice.annotations = message
+        .get("annotations")
+        .and_then(Value::as_array)
+        .cloned()
+        .unwrap_or_default();
+    choice.logprobs = map
+        .get("logprobs")
+        .filter(|logprobs| logprobs.is_object())
+        .cloned();
+    choice.finish = match pieces::ending(map.get("finish_reason")) {
+        Ending::Finish(finish) => Some(pieces::settled(finish, !choice.calls.is_empty())),
+        Ending::None => None,
+        Ending::Failed(status) => return Err(pieces::failed(status)),
+    };
+    Ok(choice)
+}
+
+fn calls(message: &Fields, at: u32, answer: Option<&str>) -> Vec<ToolCall> {
+    let listed = message.get("tool_calls").and_then(Value::as_array);
+    let mut calls: Vec<ToolCall> = Vec::new();
+    for call in listed.into_iter().flatten().filter_map(Value::as_object) {
+        if let Some(read) = tool_call(call) {
+            calls.push(read);
+        }
+    }
+    let older = message
+        .get("function_call")
+        .and_then(Value::as_object)
+        .filter(|_| calls.is_empty());
+    calls.extend(older.map(function_of));
+    let mut seen = BTreeSet::new();
+    for (k, call) in calls.iter_mut().enumerate() {
+        // Twice the same id would make two calls one.
+        if call.id.is_empty() || !seen.insert(call.id.clone()) {
+            call.id = pieces::mint(answer, at, k);
+        }
+        if call.arguments.trim().is_empty() {
+            call.arguments = "{}".to_owned();
+        }
+    }
+    calls
+}
+
+fn tool_call(call: &Fields) -> Option<ToolCall> {
+    let mut read = function_of(call.get("function")?.as_object()?);
+    read.id = pieces::id(call).unwrap_or_default();
+    read.signature = pieces::signature(call);
+    Some(read)
+}
+
+fn function_of(function: &Fields) -> ToolCall {
+    ToolCall {
+        name: pieces::text(function, "name")
+            .unwrap_or_default()
+            .to_owned(),
+        arguments: pieces::arguments(function),
+        ..ToolCall::default()
+    }
+}

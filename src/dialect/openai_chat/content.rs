@@ -1,0 +1,218 @@
+//! The content of a client's messages: a string, or parts.
+
+use super::shape::{Path, each, invalid, mistyped, need, object, string, take};
+use crate::chat::{CacheMark, Content, Part, Source, Thought};
+use crate::error::GatewayError;
+use serde_json::{Map, Value};
+
+/// Who speaks: each role has its kinds of parts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Speaker {
+    System,
+    User,
+    Assistant,
+    Tool,
+}
+
+/// What a content holds. Thoughts are an assistant's only.
+#[derive(Debug, Default)]
+pub(super) struct Contents {
+    pub(super) parts: Vec<Part>,
+    pub(super) thoughts: Vec<Thought>,
+}
+
+/// Reads `content`.
+///
+/// # Errors
+/// When it is neither a string nor an array of parts that this role may send.
+pub(super) fn contents(
+    value: Value,
+    path: &Path<'_>,
+    speaker: Speaker,
+) -> Result<Contents, GatewayError> {
+    let mut found = Contents::default();
+    match value {
+        Value::String(text) => found.parts.push(Part::text(text)),
+        Value::Array(_) => {
+            each(value, path, |value, path| {
+                part(value, path, speaker, &mut found)
+            })?;
+        }
+        other => {
+            return Err(mistyped(
+                path,
+                "a string or an array of content parts",
+                &other,
+            ));
+        }
+    }
+    Ok(found)
+}
+
+fn part(
+    value: Value,
+    path: &Path<'_>,
+    speaker: Speaker,
+    found: &mut Contents,
+) -> Result<(), GatewayError> {
+    // Some clients mix bare strings into the array.
+    if let Value::String(text) = value {
+        found.parts.push(Part::text(text));
+        return Ok(());
+    }
+    let mut map = object(value, path)?;
+    let kind = need(&mut map, path, "type", string)?;
+    let cache = cache_mark(&mut map, path)?;
+    let bytes = matches!(speaker, Speaker::User | Speaker::Tool);
+    let content = match kind.as_str() {
+        "text" => Content::Text(need(&mut map, path, "text", string)?),
+        "image_url" if bytes => need(&mut map, path, "image_url", image)?,
+        "input_audio" if speaker == Speaker::User => need(&mut map, path, "input_audio", audio)?,
+        "file" if bytes => need(&mut map, path, "file", file)?,
+        "refusal" if speaker == Speaker::Assistant => {
+            Content::Refusal(need(&mut map, path, "refusal", string)?)
+        }
+        "thinking" | "redacted_thinking" if speaker == Speaker::Assistant => {
+            found.thoughts.push(thinking(&kind, &mut map, path)?);
+            return Ok(());
+        }
+        _ => return Err(invalid(&path.key("type"), expected(speaker))),
+    };
+    found.parts.push(Part { content, cache });
+    Ok(())
+}
+
+const fn expected(speaker: Speaker) -> &'static str {
+    match speaker {
+        Speaker::System => "expected 'text'.",
+        Speaker::User => "expected 'text', 'image_url', 'input_audio' or 'file'.",
+        Speaker::Assistant => "expected 'text' or 'refusal'.",
+        Speaker::Tool => "expected 'text', 'image_url' or 'file'.",
+    }
+}
+
+fn image(value: Value, path: &Path<'_>) -> Result<Content, GatewayError> {
+    let (url, detail) = match value {
+        // Mistral's shorter form.
+        Value::String(url) => (url, None),
+        other => {
+            let mut map = object(other, path)?;
+            (
+                need(&mut map, path, "url", string)?,
+                take(&mut map, path, "detail", string)?,
+            )
+        }
+    };
+    let source = source(&url, &path.key("url"))?;
+    Ok(Content::Image { source, detail })
+}
+
+/// A URL; one that carries its bytes must do so in base64.
+fn source(url: &str, path: &Path<'_>) -> Result<Source, GatewayError> {
+    if url.is_empty() {
+        return Err(invalid(path, "it is empty."));
+    }
+    match Source::from_url(url) {
+        Source::Url(_) if starts_with_data(url) => {
+            Err(invalid(path, "expected 'data:<media type>;base64,<data>'."))
+        }
+        Source::Inline { media_type, .. } if media_type.is_empty() => {
+            Err(invalid(path, "the data URL has no media type."))
+        }
+        source => Ok(source),
+    }
+}
+
+fn starts_with_data(url: &str) -> bool {
+    url.get(..5)
+        .is_some_and(|scheme| scheme.eq_ignore_ascii_case("data:"))
+}
+
+fn audio(value: Value, path: &Path<'_>) -> Result<Content, GatewayError> {
+    let mut map = object(value, path)?;
+    Ok(Content::Audio {
+        data: need(&mut map, path, "data", string)?,
+        format: need(&mut map, path, "format", string)?,
+    })
+}
+
+fn file(value: Value, path: &Path<'_>) -> Result<Content, GatewayError> {
+    let mut map = object(value, path)?;
+    let name = take(&mut map, path, "filename", string)?;
+    let id = take(&mut map, path, "file_id", string)?;
+    let source = match (take(&mut map, path, "file_data", string)?, id) {
+        (Some(text), _) => file_source(text, name.as_deref(), &path.key("file_data"))?,
+        // A URL in an id's place is a common way to name what a provider stores.
+        (None, Some(id)) if id.contains("://") => Source::Url(id),
+        (None, Some(id)) => Source::Id(id),
+        (None, None) => return Err(super::shape::missing(&path.key("file_data"))),
+    };
+    Ok(Content::File { source, name })
+}
+
+/// A data URL, or (as OpenAI also takes it) bare base64 of a PDF.
+fn file_source(text: String, name: Option<&str>, path: &Path<'_>) -> Result<Source, GatewayError> {
+    /// Base64 of `%PDF-`.
+    const PDF: &str = "JVBERi0";
+    if starts_with_data(&text) || text.contains("://") {
+        return source(&text, path);
+    }
+    let named = name.is_some_and(|name| name.to_ascii_lowercase().ends_with(".pdf"));
+    if named || text.starts_with(PDF) {
+        return Ok(Source::Inline {
+            media_type: "application/pdf".to_owned(),
+            data: text,
+        });
+    }
+    Err(invalid(path, "expected 'data:<media type>;base64,<data>'."))
+}
+
+/// A thought: Anthropic's blocks, or Mistral's, whose `thinking` is a list of
+/// text parts.
+///
+/// # Errors
+/// When a block has not the fields of its kind.
+pub(super) fn thinking(
+    kind: &str,
+    map: &mut Map<String, Value>,
+    path: &Path<'_>,
+) -> Result<Thought, GatewayError> {
+    if kind == "redacted_thinking" {
+        let redacted = Some(need(map, path, "data", string)?);
+        return Ok(Thought {
+            redacted,
+            ..Thought::default()
+        });
+    }
+    let text = take(map, path, "thinking", |value, path| match value {
+        Value::Array(_) => Ok(contents(value, path, Speaker::System)?
+            .parts
+            .iter()
+            .filter_map(Part::as_text)
+            .collect()),
+        other => string(other, path),
+    })?;
+    let signature = take(map, path, "signature", string)?.filter(|signature| !signature.is_empty());
+    Ok(Thought {
+        text: text.unwrap_or_default(),
+        signature,
+        redacted: None,
+    })
+}
+
+/// Takes out `cache_control` or `prompt_cache_breakpoint`.
+///
+/// # Errors
+/// When it is not an object.
+pub(super) fn cache_mark(
+    map: &mut Map<String, Value>,
+    path: &Path<'_>,
+) -> Result<Option<CacheMark>, GatewayError> {
+    let point = take(map, path, "prompt_cache_breakpoint", object)?;
+    let control = take(map, path, "cache_control", |value, path| {
+        let mut control = object(value, path)?;
+        take(&mut control, path, "ttl", string)
+    })?;
+    let mark = |ttl| CacheMark { ttl };
+    Ok(control.map(mark).or_else(|| point.map(|_| mark(None))))
+}
