@@ -15,6 +15,7 @@
 //! intake    method, path, sizes, key, whole body                   gateway::intake
 //! inspect   one strict pass over the bytes, no copy                chat + wire::json
 //! decide    which targets, in which order: pure                    table + route::decide
+//! prepare   the bytes as they came, or translated                  gateway::translate
 //! dispatch  candidate by candidate while time is left              gateway::dispatch
 //! attempt   connect, send, wait for something worth showing        gateway::attempt
 //! relay     event by event; honest about the end                   gateway::relay
@@ -34,8 +35,9 @@
 //! # Invariants
 //!
 //! - A request reads one table, pinned when it arrives.
-//! - What was inspected is what is forwarded: the model is spliced in, every
-//!   other byte survives.
+//! - What was inspected is what is forwarded: where both sides speak the same
+//!   format, the model is spliced in and every other byte survives; else one
+//!   canonical conversation stands between them, never a pair of formats.
 //! - Nothing reaches the client before an attempt holds something to show, so
 //!   failover is invisible; after it, no other candidate is tried.
 //! - A stream that did not reach its end never looks as if it had.

@@ -79,7 +79,7 @@ enum Verb {
     ///
     /// Starts a gateway on 127.0.0.1:8080, and in the same process a provider on
     /// 127.0.0.1:8088 that answers without a model. Real providers join where their keys
-    /// are in the environment: OPENAI_API_KEY. Prints requests to try. Not for production:
+    /// are in the environment: OPENAI_API_KEY, ANTHROPIC_API_KEY, GEMINI_API_KEY. Prints requests to try. Not for production:
     /// the client's key is public.
     #[command(after_help = "Example:\n  OPENAI_API_KEY=... tollgate demo\n")]
     Demo,

@@ -49,11 +49,13 @@ fn everything() -> Config {
         timeouts: Timeouts::default(),
         health_check: HealthCheck::default(),
         ca: Some("c".into()),
+        options: BTreeMap::from([("n".into(), "v".into())]),
     };
     let model = Model {
         targets: vec![target.clone()],
         strategy: Strategy::Ordered,
         fallbacks: vec![target],
+        policy: Policy::Lenient,
     };
     let key = Key {
         hash: Hash([0; 32]),
@@ -92,6 +94,7 @@ fn keys_of(value: &toml::Value, path: &str, keys: &mut BTreeSet<String>) {
         toml::Value::Table(table) => {
             let named = ["providers", "models", "keys"].contains(&path)
                 || path.ends_with(".headers")
+                || path.ends_with(".options")
                 || path.ends_with(".metadata");
             for (key, value) in table {
                 let key = if named { "*" } else { key };

@@ -57,7 +57,7 @@ fn unknown_keys() {
         "[providers.a]\ndialct = \"openai\"\ndialect = \"openai\"\n",
         &[
             "error: f:2: providers.a.dialct: unknown key \"dialct\"",
-            "  hint: did you mean dialect? known keys: dialect, base_url, base_urls, credential, optional, headers, balance, http, models, timeouts, health_check, ca",
+            "  hint: did you mean dialect? known keys: dialect, base_url, base_urls, credential, optional, headers, balance, http, models, timeouts, health_check, ca, options",
         ],
     );
     check(
@@ -81,7 +81,7 @@ fn unknown_values() {
         "[providers.a]\ndialect = \"opnai\"\nhttp = \"3\"\nbalance = 1\n",
         &[
             "error: f:2: providers.a.dialect: unknown value \"opnai\"",
-            "  hint: did you mean openai? known values: openai",
+            "  hint: did you mean openai? known values: openai, azure, anthropic, gemini, vertex, bedrock, cohere",
             "error: f:3: providers.a.http: unknown value \"3\"",
             "  hint: did you mean 2? known values: 1.1, 2, auto",
             "error: f:4: providers.a.balance: expected a string",

@@ -285,6 +285,9 @@ pub struct Provider {
     /// PEM file of the authorities to trust in place of the system's.
     #[serde(default)]
     pub ca: Option<PathBuf>,
+    /// Settings that only this dialect knows.
+    #[serde(default)]
+    pub options: BTreeMap<String, String>,
 }
 
 fn any() -> Vec<String> {
@@ -311,6 +314,18 @@ pub enum Dialect {
     /// OpenAI's API and everything compatible with it.
     #[serde(rename = "openai")]
     OpenAi,
+    /// OpenAI's API as Azure serves it.
+    Azure,
+    /// Anthropic's Messages.
+    Anthropic,
+    /// Gemini on Google's AI Studio.
+    Gemini,
+    /// Gemini on Vertex AI.
+    Vertex,
+    /// AWS Bedrock's Converse.
+    Bedrock,
+    /// Cohere's second version.
+    Cohere,
 }
 
 /// How a provider's endpoints share its requests.
@@ -428,6 +443,22 @@ pub struct Model {
     /// Tried in order when every target has failed.
     #[serde(default)]
     pub fallbacks: Vec<TargetName>,
+    /// What becomes of harmless fields that a target cannot carry.
+    #[serde(default)]
+    pub policy: Policy,
+}
+
+/// What becomes of a field that a provider has no counterpart for and that
+/// changes no meaning (a seed, an end user). What changes the meaning is always
+/// a 400.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Policy {
+    /// Left out, and named in `x-tollgate-dropped`.
+    #[default]
+    Lenient,
+    /// A 400 that names it.
+    Strict,
 }
 
 /// In which order a model's targets are tried.

@@ -27,7 +27,7 @@ fn refused(path: &str, body: &Value) -> (u16, String, Value) {
     let body = refusal.body();
     let error = body["error"].as_object().unwrap();
     let keys: Vec<_> = error.keys().map(String::as_str).collect();
-    assert_eq!(keys, ["code", "message", "param", "type"]);
+    assert_eq!(keys, ["message", "type", "param", "code"]);
     (
         refusal.status,
         error["code"].as_str().unwrap().to_owned(),

@@ -7,7 +7,11 @@
 //! candidate can still serve it.
 
 use super::exchange::{self, Exchanged};
+use super::translate::{Lane, Sending};
+use super::translated;
 use super::upstream::{media_type, retry_after};
+use crate::chat::{self, Answer, Decoder, Operation, Speech};
+use crate::dialect::Vectors;
 use crate::dialect::openai::{self, Progress};
 use crate::error::{ErrorKind, GatewayError};
 use crate::route::endpoint::Address;
@@ -37,6 +41,10 @@ pub struct Plan<'a> {
     pub connector: &'a Connector,
     pub provider: &'a Arc<Provider>,
     pub address: &'a Arc<Address>,
+    pub sending: &'a Sending,
+    pub operation: Operation,
+    /// The client asked for a stream.
+    pub stream: bool,
     pub limits: &'a Limits,
     pub deadline: Instant,
 }
@@ -64,6 +72,16 @@ pub enum Body {
     Events {
         held: Vec<Bytes>,
         framer: Framer,
+        open: Open,
+    },
+    /// A translated answer.
+    Answer(Box<Answer>),
+    /// Translated embeddings.
+    Vectors(Vectors),
+    /// A translated stream, with what was decoded so far: the last of it real.
+    Decoded {
+        events: Vec<chat::Event>,
+        decoder: Box<dyn Decoder>,
         open: Open,
     },
     /// Anything else.
@@ -166,7 +184,7 @@ impl Failure {
         )
     }
 
-    fn invalid(why: &'static str) -> Self {
+    pub(super) fn invalid(why: &'static str) -> Self {
         let text = "The provider's answer was not understood.";
         Self::new(
             AttemptOutcome::InvalidResponse,
@@ -179,10 +197,10 @@ impl Failure {
 }
 
 /// Makes the attempt.
-pub async fn run(plan: &Plan<'_>, head: RequestHeader, body: &[Bytes]) -> Result<Served, Failure> {
+pub async fn run(plan: &Plan<'_>, head: RequestHeader) -> Result<Served, Failure> {
     let began = Instant::now();
     let attempt = async {
-        let exchanged = exchange::run(plan, head, body).await?;
+        let exchanged = exchange::run(plan, head).await?;
         receive(plan, exchanged, began.elapsed()).await
     };
     match tokio::time::timeout_at(plan.deadline.into(), attempt).await {
@@ -215,7 +233,18 @@ async fn receive(
     if !(200..300).contains(&status) {
         return Err(refused(plan, open, &head).await);
     }
-    let body = match Form::of(&head) {
+    let form = Form::of(&head);
+    if plan.sending.lane != Lane::Pass {
+        let body = translated::read_answer(plan, open, &head, form, by).await?;
+        let provider = Arc::clone(plan.provider);
+        return Ok(Served {
+            provider,
+            head,
+            body,
+            head_after,
+        });
+    }
+    let body = match form {
         Ok(Form::Events) => events(plan, open, by).await?,
         Ok(Form::Json) => Body::Whole(json(plan, open, by, is_framed(&head)).await?),
         Ok(Form::Bytes) => raw(plan, open, by, status).await?,
@@ -237,7 +266,7 @@ async fn receive(
 }
 
 /// What a success is written as.
-enum Form {
+pub(super) enum Form {
     Events,
     Json,
     Bytes,
@@ -270,7 +299,7 @@ impl Form {
     }
 }
 
-async fn read(open: &mut Open, by: Instant) -> Result<Option<Bytes>, Failure> {
+pub(super) async fn read(open: &mut Open, by: Instant) -> Result<Option<Bytes>, Failure> {
     match tokio::time::timeout_at(by.into(), open.session.read_response_body()).await {
         Ok(piece) => piece.map_err(Failure::reset),
         Err(_) => Err(Failure::silent()),
@@ -279,7 +308,12 @@ async fn read(open: &mut Open, by: Instant) -> Result<Option<Bytes>, Failure> {
 
 /// Reads a whole JSON answer. One without a length may be cut without a sign
 /// of it, so it has to be whole JSON.
-async fn json(plan: &Plan<'_>, open: Open, by: Instant, framed: bool) -> Result<Bytes, Failure> {
+pub(super) async fn json(
+    plan: &Plan<'_>,
+    open: Open,
+    by: Instant,
+    framed: bool,
+) -> Result<Bytes, Failure> {
     let body = collect(plan, open, by).await?;
     let whole = || serde_json::from_slice::<serde::de::IgnoredAny>(&body).is_ok();
     match body.trim_ascii_end().last() {
@@ -338,7 +372,7 @@ async fn events(plan: &Plan<'_>, mut open: Open, by: Instant) -> Result<Body, Fa
             .map_err(|_| Failure::invalid("an event over the limit"))?
         {
             let event = Event::parse(&raw);
-            match openai::progress(&event) {
+            match progress(plan.operation, &event) {
                 Progress::Nothing => {
                     held_bytes = held_bytes.saturating_add(raw.len());
                     if held_bytes <= HELD {
@@ -356,6 +390,14 @@ async fn events(plan: &Plan<'_>, mut open: Open, by: Instant) -> Result<Body, Fa
                 }
             }
         }
+    }
+}
+
+/// Where a stream of bytes that pass stands, in the client's format.
+pub fn progress(operation: Operation, event: &Event<'_>) -> Progress {
+    match operation.speech() {
+        Speech::OpenAi => openai::progress(event),
+        Speech::Anthropic | Speech::Responses => openai::named_progress(event),
     }
 }
 
@@ -393,8 +435,12 @@ async fn refused(plan: &Plan<'_>, mut open: Open, head: &ResponseHeader) -> Fail
         None => open.cancel().await,
     }
     let body = body.unwrap_or_default();
-    let error =
-        openai::provider_error(status, &body, retry_after(head), |t| plan.provider.scrub(t));
+    let error = match plan.sending.lane {
+        Lane::Pass => {
+            openai::provider_error(status, &body, retry_after(head), |t| plan.provider.scrub(t))
+        }
+        _ => translated::failure(plan, status, head, &body),
+    };
     let (outcome, next) = classify(status);
     Failure {
         outcome,
@@ -405,7 +451,7 @@ async fn refused(plan: &Plan<'_>, mut open: Open, head: &ResponseHeader) -> Fail
 }
 
 /// What a provider's status means for the next step.
-fn classify(status: u16) -> (AttemptOutcome, Next) {
+pub(super) fn classify(status: u16) -> (AttemptOutcome, Next) {
     match status {
         401 | 403 => (AttemptOutcome::AuthFailed, Next::Target),
         402 | 429 => (AttemptOutcome::RateLimited, Next::Target),

@@ -2,7 +2,7 @@
 
 use super::trace::{TraceParent, seed};
 use super::{Ending, Stop};
-use crate::chat::{Operation, Request};
+use crate::chat::{Operation, Request, Speech};
 use crate::error::{Blame, ErrorKind, GatewayError};
 use crate::identity::Principal;
 use crate::table::{Decision, RoutingTable};
@@ -27,6 +27,10 @@ pub struct Ctx {
     /// Names whom consistent hashing keeps together: the end user, else the key.
     pub(super) affinity: Vec<u8>,
     pub(super) record: Record,
+    /// The client's format, also for errors.
+    pub(super) speech: Speech,
+    /// Fields of the client's that were left out.
+    pub(super) dropped: Vec<String>,
     /// For the operator's log: what the client was not told.
     pub(super) trouble: Option<String>,
     /// The last attempt is what the client was served from.
@@ -51,6 +55,8 @@ impl Ctx {
                 time: SystemTime::now(),
                 ..Record::default()
             },
+            speech: Speech::OpenAi,
+            dropped: Vec::new(),
             trouble: None,
             serving: false,
             in_flight,
@@ -74,6 +80,7 @@ impl Ctx {
 
     pub(super) fn arrived(&mut self, session: &Session) {
         let head = session.req_header();
+        self.speech = Speech::of_path(head.uri.path());
         self.record.client = session.client_addr().and_then(|a| a.as_inet()).copied();
         self.record.protocol = match head.version {
             Version::HTTP_2 => "HTTP/2",

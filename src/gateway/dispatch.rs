@@ -7,9 +7,10 @@
 
 use super::attempt::{self, Failure, Next, Served};
 use super::intake::Call;
+use super::translate::{Sending, prepare};
 use super::upstream::request_head;
 use super::{Ctx, Ending, Gateway, Stop};
-use crate::chat::Request;
+use crate::chat::{Conversation, Request};
 use crate::error::{ErrorKind, GatewayError};
 use crate::identity::Principal;
 use crate::route::endpoint::Address;
@@ -18,7 +19,7 @@ use crate::telemetry::{Attempt, AttemptOutcome};
 use bytes::Bytes;
 use pingora_core::protocols::http::ServerSession;
 use pingora_proxy::Session;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 /// Different endpoints of one target that a request tries.
@@ -32,6 +33,8 @@ pub struct Outgoing {
     pub call: Call,
     pub request: Request,
     pub body: Bytes,
+    /// The canonical form, made when a target first needs it.
+    pub parsed: OnceLock<Result<Conversation, GatewayError>>,
 }
 
 /// Tries the decision's candidates in order until one answers.
@@ -48,8 +51,15 @@ pub async fn run(
 ) -> Result<Served, Stop> {
     debug_assert_eq!(ctx.record.key.as_ref(), Some(&who.name));
     let mut last: Option<GatewayError> = None;
-    for target in decision.candidates {
-        let pieces = outgoing.request.with_model(&outgoing.body, &target.model);
+    for target in decision.candidates.iter().cloned() {
+        let sending = match prepare(outgoing, &target, decision.strict) {
+            Ok(sending) => sending,
+            // Another target may be able to carry it.
+            Err(error) => {
+                last = Some(error);
+                continue;
+            }
+        };
         let mut tried: Vec<Arc<Address>> = Vec::new();
         while tried.len() < ENDPOINTS {
             if Instant::now() >= ctx.deadline() {
@@ -62,8 +72,11 @@ pub async fn run(
                 break;
             };
             tried.push(Arc::clone(&address));
-            match once(gateway, session, ctx, &target, address, outgoing, &pieces).await? {
-                Ok(served) => return Ok(served),
+            match once(gateway, session, ctx, &target, address, outgoing, &sending).await? {
+                Ok(served) => {
+                    ctx.dropped = sending.dropped;
+                    return Ok(served);
+                }
                 Err(failure) => {
                     let next = failure.next;
                     let error = failure.error;
@@ -129,25 +142,27 @@ async fn once(
     target: &Target,
     address: Arc<Address>,
     outgoing: &Outgoing,
-    pieces: &[Bytes],
+    sending: &Sending,
 ) -> Result<Result<Served, Failure>, Stop> {
     let started = Instant::now();
     let provider = &target.provider;
-    let length = pieces.iter().map(Bytes::len).sum();
-    let head = request_head(session, ctx, provider, &address, outgoing, length).map_err(|e| {
+    let head = request_head(session, ctx, provider, &address, outgoing, sending).map_err(|e| {
         GatewayError::new(ErrorKind::Internal, "The request could not be written.").because(e)
     })?;
     let plan = attempt::Plan {
         connector: &gateway.connector,
         provider,
         address: &address,
+        sending,
+        operation: outgoing.call.operation,
+        stream: outgoing.request.stream,
         limits: &ctx.table.limits,
         deadline: ctx.deadline(),
     };
     let mut ending = ctx.ending.clone();
     let result = tokio::select! {
         biased;
-        result = attempt::run(&plan, head, pieces) => Ok(result),
+        result = attempt::run(&plan, head) => Ok(result),
         why = interrupted(&mut session.downstream_session, &mut ending) => Err(why),
     };
     let (outcome, status) = match &result {

@@ -38,11 +38,8 @@ pub struct Exchanged {
 }
 
 /// Connects, sends, and reads the head of the final response.
-pub async fn run(
-    plan: &Plan<'_>,
-    head: RequestHeader,
-    body: &[Bytes],
-) -> Result<Exchanged, Failure> {
+pub async fn run(plan: &Plan<'_>, head: RequestHeader) -> Result<Exchanged, Failure> {
+    let body = &plan.sending.pieces;
     let peer = &plan.address.peer;
     let mut tries = 0;
     let mut head = Some(Box::new(head));

@@ -16,9 +16,12 @@ mod dispatch;
 mod exchange;
 mod intake;
 mod relay;
+mod relay_translated;
 mod reply;
 mod settle;
 mod trace;
+mod translate;
+mod translated;
 mod upstream;
 
 pub use ctx::Ctx;
@@ -39,7 +42,7 @@ use pingora_core::{Error, ErrorType, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 use std::any::Any;
 use std::cell::Cell;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Idle connections kept to all providers together.
 const POOL_SIZE: usize = 1024;
@@ -132,12 +135,14 @@ impl Gateway {
             call,
             request,
             body,
+            parsed: OnceLock::new(),
         };
         let answer = dispatch::run(self, session, ctx, who, decision, &outgoing).await?;
         // The body is not needed any more and may be large; the answer may be long.
         let expected = relay::Expected {
             operation: outgoing.call.operation,
             choices: outgoing.request.choices,
+            voice: translate::voice(&outgoing, &answer, &ctx.request_id),
         };
         drop(outgoing);
         relay::run(self, session, ctx, expected, answer).await

@@ -6,12 +6,15 @@
 //! so a slow client slows the provider and costs no memory. A stream that did
 //! not reach its end is never made to look as if it had.
 
-use super::attempt::{Body, Open, Served};
+use super::attempt::{Body, Open, Served, progress};
 use super::dispatch::{Interruption, interrupted, stopping};
+use super::relay_translated::Translation;
 use super::reply::{attribution, head, put, whole};
+use super::translate::Voice;
 use super::upstream::return_headers;
 use super::{Ctx, Gateway, Stop};
 use crate::chat::Operation;
+use crate::dialect::embeddings;
 use crate::dialect::openai::{self, Progress};
 use crate::error::{ErrorKind, GatewayError};
 use crate::table::Provider;
@@ -37,12 +40,13 @@ const TAIL: Duration = Duration::from_secs(1);
 const AT_ONCE: Duration = Duration::from_millis(20);
 
 /// What makes a stream complete.
-#[derive(Debug, Clone, Copy)]
 pub struct Expected {
     pub operation: Operation,
     /// Answers that the client asked for (`n`). With several, one finish reason
     /// does not finish the stream.
     pub choices: u64,
+    /// How to write to the client what is not passed on.
+    pub voice: Voice,
 }
 
 /// Passes an answer on to its end.
@@ -67,28 +71,103 @@ pub async fn run(
     return_headers(&from, &mut to, &provider);
     attribution(&mut to, ctx);
     ctx.record.outcome = Outcome::Ok;
+    let provider = &*provider;
     match body {
         Body::Whole(body) => whole(session, ctx, to, body).await,
+        Body::Answer(answer) => {
+            let body = expected.voice.face.answer(&answer, &expected.voice.label);
+            translated(session, ctx, to, body).await
+        }
+        Body::Vectors(vectors) => {
+            let voice = &expected.voice;
+            let body = embeddings::render(&vectors, &voice.label.model, voice.base64);
+            translated(session, ctx, to, body).await
+        }
         Body::Events { held, framer, open } => {
             put(&mut to, "cache-control", "no-cache");
             begin(session, ctx, to).await?;
-            let mut stream = Stream {
+            let stream = Stream {
                 ctx,
-                expected,
-                provider: &provider,
+                expected: &expected,
+                provider,
                 framer,
                 open,
                 finished: false,
             };
-            let end = stream.relay(session, held).await;
-            let open = stream.open;
-            conclude(gateway, session, ctx, open, expected, end).await
+            pass_on(gateway, session, stream, held).await
+        }
+        Body::Decoded {
+            events,
+            decoder,
+            open,
+        } => {
+            put(&mut to, "content-type", "text/event-stream");
+            put(&mut to, "cache-control", "no-cache");
+            begin(session, ctx, to).await?;
+            let mut stream = Translation::new(ctx, &expected, provider, decoder, open);
+            let end = stream.relay(session, events).await;
+            let (open, fail) = stream.finish();
+            let finished = b"";
+            conclude(
+                gateway,
+                session,
+                ctx,
+                open,
+                end,
+                Farewell { finished, fail },
+            )
+            .await
         }
         Body::Raw { first, open } => {
             begin(session, ctx, to).await?;
-            raw(gateway, session, ctx, &provider, first, open).await
+            raw(gateway, session, ctx, provider, first, open).await
         }
     }
+}
+
+/// Sends a whole answer in the client's format.
+async fn translated(
+    session: &mut Session,
+    ctx: &mut Ctx,
+    mut to: ResponseHeader,
+    body: Vec<u8>,
+) -> Result<(), Stop> {
+    put(&mut to, "content-type", "application/json");
+    whole(session, ctx, to, body.into()).await
+}
+
+/// Passes a stream of the client's own format on, to its end.
+async fn pass_on(
+    gateway: &Gateway,
+    session: &mut Session,
+    mut stream: Stream<'_>,
+    held: Vec<Bytes>,
+) -> Result<(), Stop> {
+    let end = stream.relay(session, held).await;
+    let Stream {
+        ctx,
+        expected,
+        open,
+        ..
+    } = stream;
+    let fail = |error: &GatewayError| {
+        let mut out = Vec::new();
+        expected.voice.encoder().fail(error, &mut out);
+        out
+    };
+    let finished: &[u8] = match expected.operation.has_done() {
+        true => b"data: [DONE]\n\n",
+        false => b"",
+    };
+    conclude(
+        gateway,
+        session,
+        ctx,
+        open,
+        end,
+        Farewell { finished, fail },
+    )
+    .await
 }
 
 /// Sends the head of an answer of unknown length.
@@ -148,7 +227,7 @@ pub async fn write(
 }
 
 /// Why a read gave nothing.
-enum Broken {
+pub(super) enum Broken {
     /// The client left.
     Gone,
     /// The gateway is being stopped.
@@ -158,7 +237,7 @@ enum Broken {
 }
 
 /// The next piece of the answer, while the client is there.
-async fn next_piece(
+pub(super) async fn next_piece(
     session: &mut Session,
     ctx: &mut Ctx,
     open: &mut Open,
@@ -187,7 +266,7 @@ async fn next_piece(
 }
 
 /// How the relaying of a stream ended.
-enum End {
+pub(super) enum End {
     /// Complete, `[DONE]` and all.
     Done,
     /// Complete and at its end, but without `[DONE]`.
@@ -199,7 +278,7 @@ enum End {
 
 struct Stream<'a> {
     ctx: &'a mut Ctx,
-    expected: Expected,
+    expected: &'a Expected,
     provider: &'a Provider,
     framer: Framer,
     open: Open,
@@ -243,7 +322,7 @@ impl Stream<'_> {
     /// Passes one event on; `Some` when it was the last.
     async fn pass(&mut self, session: &mut Session, raw: Bytes) -> Option<End> {
         let event = Event::parse(&raw);
-        let progress = openai::progress(&event);
+        let progress = progress(self.expected.operation, &event);
         if progress == Progress::Error {
             let scrub = |t: &str| self.provider.scrub(t);
             let error =
@@ -269,8 +348,8 @@ impl Stream<'_> {
         // A [DONE] without its blank line is still a farewell.
         self.framer.push(Bytes::from_static(b"\n\n"));
         let tail = self.framer.next_event().ok().flatten().unwrap_or_default();
-        let waved = openai::progress(&Event::parse(&tail)) == Progress::Done;
-        let whole = match self.expected.operation.has_finish_reason() {
+        let waved = progress(self.expected.operation, &Event::parse(&tail)) == Progress::Done;
+        let whole = match self.expected.operation.has_end() {
             true => self.finished || waved,
             false => !cut || waved,
         };
@@ -282,50 +361,53 @@ impl Stream<'_> {
     }
 
     fn broken(&self, why: &str) -> End {
-        let text = "The provider's stream broke off; the answer is incomplete.";
-        End::Broken(GatewayError::new(ErrorKind::UpstreamError, text).because(why))
+        End::Broken(broken(why))
     }
 }
 
+/// What a client is told of a stream that broke off.
+pub(super) fn broken(why: &str) -> GatewayError {
+    let text = "The provider's stream broke off; the answer is incomplete.";
+    GatewayError::new(ErrorKind::UpstreamError, text).because(why)
+}
+
+/// What a stream's client is told at its end.
+struct Farewell<F> {
+    /// Where the provider forgot to say goodbye.
+    finished: &'static [u8],
+    /// An error as the last event.
+    fail: F,
+}
+
 /// Ends a stream as what it was.
-async fn conclude(
+async fn conclude<F: FnOnce(&GatewayError) -> Vec<u8>>(
     gateway: &Gateway,
     session: &mut Session,
     ctx: &mut Ctx,
     open: Open,
-    expected: Expected,
     end: End,
+    farewell: Farewell<F>,
 ) -> Result<(), Stop> {
     let down = &mut session.downstream_session;
-    match end {
-        End::Done => {
-            write(down, ctx, Bytes::new(), true).await?;
-            reuse(gateway, open).await;
-            Ok(())
-        }
-        End::Finished => {
-            let done: &[u8] = if expected.operation.has_finish_reason() {
-                b"data: [DONE]\n\n"
-            } else {
-                b""
-            };
-            write(down, ctx, Bytes::from_static(done), true).await?;
-            reuse(gateway, open).await;
-            Ok(())
-        }
+    let last: &'static [u8] = match end {
+        End::Done => b"",
+        End::Finished => farewell.finished,
         End::Broken(error) => {
             open.cancel().await;
             ctx.serving_turned(AttemptOutcome::Truncated);
-            let event = openai::error_event(&error);
+            let event = (farewell.fail)(&error);
             ctx.stopped(Stop::Cut(Some(error)));
-            write(down, ctx, event.into(), true).await
+            return write(down, ctx, event.into(), true).await;
         }
         End::Gone => {
             open.cancel().await;
             ctx.serving_turned(AttemptOutcome::Canceled);
-            Err(Stop::Gone)
+            return Err(Stop::Gone);
         }
-    }
+    };
+    write(down, ctx, Bytes::from_static(last), true).await?;
+    reuse(gateway, open).await;
+    Ok(())
 }
 
 /// Gives a connection back if its answer really ends here. Mostly that is known

@@ -5,7 +5,10 @@
 
 use super::relay::{write, write_head};
 use super::{Ctx, Stop};
-use crate::dialect::openai;
+use crate::chat::Speech;
+use crate::dialect::messages_face::MessagesFace;
+use crate::dialect::responses_face::Responses;
+use crate::dialect::{Face, openai};
 use crate::error::GatewayError;
 use crate::identity::Principal;
 use crate::table::Refusal;
@@ -140,7 +143,12 @@ fn seconds(time: SystemTime) -> u64 {
 /// Answers with an error in the client's dialect.
 pub async fn refuse(session: &mut Session, ctx: &mut Ctx, error: GatewayError) -> Result<(), Stop> {
     ctx.refused(&error);
-    let mut head = head(error.status(), ctx)?;
+    let (status, body) = match ctx.speech {
+        Speech::OpenAi => (error.status(), openai::error_body(&error)),
+        Speech::Anthropic => MessagesFace.error(&error),
+        Speech::Responses => Responses::default().error(&error),
+    };
+    let mut head = head(status, ctx)?;
     if let Some(after) = error.retry_after() {
         // Rounded up: coming back a moment too early is another refusal.
         let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
@@ -150,7 +158,7 @@ pub async fn refuse(session: &mut Session, ctx: &mut Ctx, error: GatewayError) -
         put(&mut head, "allow", allow);
     }
     attribution(&mut head, ctx);
-    json(session, ctx, head, openai::error_body(&error)).await?;
+    json(session, ctx, head, body).await?;
     // Whoever is being refused must not keep others out while it is let down gently.
     ctx.leave();
     linger(&mut session.downstream_session).await;
@@ -173,6 +181,10 @@ pub fn attribution(head: &mut ResponseHeader, ctx: &Ctx) {
             }
         }
     }
+    let dropped = ctx.dropped.join(",");
+    if is_header_safe_list(&dropped) {
+        put(head, "x-tollgate-dropped", &dropped);
+    }
     put(
         head,
         "x-tollgate-attempts",
@@ -187,6 +199,14 @@ fn is_header_safe(text: &str) -> bool {
         && text
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || b"._:/@+-".contains(&b))
+}
+
+/// The same for a list of a client's field names, such as `tools[0].strict`.
+fn is_header_safe_list(text: &str) -> bool {
+    (1..=1024).contains(&text.len())
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"._-[],".contains(&b))
 }
 
 /// Reads on what is left of a refused request, for a moment.

@@ -4,9 +4,11 @@
 
 use super::Ctx;
 use super::dispatch::Outgoing;
+use super::translate::{Lane, Sending};
 use crate::chat::Media;
 use crate::route::endpoint::Address;
 use crate::table::Provider;
+use bytes::Bytes;
 use http::HeaderName;
 use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, USER_AGENT};
 use pingora_core::Result;
@@ -15,7 +17,12 @@ use pingora_proxy::Session;
 use std::time::Duration;
 
 /// Headers of a client that a provider may see.
-const FORWARDED: [&str; 2] = ["openai-beta", "idempotency-key"];
+const FORWARDED: [&str; 4] = [
+    "openai-beta",
+    "idempotency-key",
+    "anthropic-version",
+    "anthropic-beta",
+];
 
 /// Headers of a provider that a client may see, besides `x-ratelimit-*`.
 const RETURNED: [&str; 6] = [
@@ -40,10 +47,11 @@ pub fn request_head(
     provider: &Provider,
     address: &Address,
     outgoing: &Outgoing,
-    length: usize,
+    sending: &Sending,
 ) -> Result<RequestHeader> {
     let origin = &address.origin;
-    let path = format!("{}{}", origin.path, outgoing.call.operation.path());
+    let path = format!("{}{}", origin.path, sending.path);
+    let length: usize = sending.pieces.iter().map(Bytes::len).sum();
     let mut head = RequestHeader::build("POST", path.as_bytes(), Some(16))?;
     head.insert_header(HOST, origin.authority.clone())?;
     match outgoing.call.media {
@@ -69,10 +77,14 @@ pub fn request_head(
     head.insert_header("traceparent", ctx.trace.header())?;
     // A state without its parent belongs to no trace.
     let state = ctx.trace.continued.then_some("tracestate");
-    for name in FORWARDED.into_iter().chain(state) {
+    let known = FORWARDED.into_iter().filter(|_| sending.lane == Lane::Pass);
+    for name in known.chain(state) {
         if let Some(value) = session.get_header(name).filter(|v| v.len() <= VALUE_BYTES) {
             head.insert_header(HeaderName::from_static(name), value.clone())?;
         }
+    }
+    for (name, value) in &sending.headers {
+        head.insert_header(*name, value.as_str())?;
     }
     for (name, value) in &provider.headers {
         head.insert_header(name.clone(), value.clone())?;

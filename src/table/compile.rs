@@ -1,6 +1,7 @@
 //! From the config to the table, with every problem found, not the first.
 
 use super::{Provider, Route, RoutingTable, TargetPattern};
+use crate::chat::models;
 use crate::config::{self, Config, Diagnostic, Path, TargetName};
 use crate::identity::{KeyRing, Principal};
 use crate::route::decide::Order;
@@ -47,6 +48,7 @@ pub(super) struct Compiler<'a> {
     /// Providers that are left out because they are optional and have no
     /// credential; and those with errors of their own. Targets on either are
     /// not reported again.
+    pub(super) capabilities: Arc<models::Table>,
     pub(super) absent: BTreeSet<&'a str>,
     broken: BTreeSet<&'a str>,
 }
@@ -62,6 +64,7 @@ impl<'a> Compiler<'a> {
             previous,
             unresolved,
             problems: Vec::new(),
+            capabilities: Arc::default(),
             absent: BTreeSet::new(),
             broken: BTreeSet::new(),
         }
@@ -79,6 +82,7 @@ impl<'a> Compiler<'a> {
 
     fn table(mut self) -> (Option<RoutingTable>, Vec<Diagnostic>) {
         self.listeners();
+        self.models();
         let providers = self.providers();
         let (routes, wildcards) = self.routes(&providers);
         let keys = self.keys();
@@ -98,6 +102,15 @@ impl<'a> Compiler<'a> {
             wildcards,
         });
         (table, self.problems)
+    }
+
+    /// Loads the capability table.
+    fn models(&mut self) {
+        match models::Table::parse(models::SHIPPED) {
+            Ok(table) => self.capabilities = Arc::new(table),
+            // Proved by a test; said all the same rather than hidden.
+            Err(e) => self.error(Path::root(), e, "the shipped model table is broken"),
+        }
     }
 
     fn listeners(&mut self) {
@@ -195,6 +208,7 @@ impl<'a> Compiler<'a> {
         let mut route = Route {
             alias: alias.into(),
             order: order(written.strategy),
+            strict: written.policy == config::Policy::Strict,
             weights: Vec::new(),
             targets: Vec::new(),
         };

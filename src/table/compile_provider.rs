@@ -3,6 +3,7 @@
 
 use super::Provider;
 use super::compile::{Compiler, Unresolved, path};
+use super::provider::wire;
 use crate::config::{self, HeaderSource, Path, Secret};
 use crate::route::balance::{Pool, PoolSpec, Strategy};
 use crate::route::endpoint::Origin;
@@ -67,6 +68,9 @@ impl<'a> Compiler<'a> {
         Some(Provider {
             name: name.into(),
             dialect: written.dialect,
+            wire: wire(written.dialect),
+            options: written.options.clone(),
+            capabilities: Arc::clone(&self.capabilities),
             pool: self.pool(name, spec),
             timeouts: written.timeouts.clone(),
             headers,
@@ -134,10 +138,7 @@ impl<'a> Compiler<'a> {
         if let Some(reference) = &written.credential {
             match reference.resolve() {
                 Ok(secret) => {
-                    headers.extend(
-                        sensitive(&format!("Bearer {}", secret.expose()))
-                            .map(|v| (AUTHORIZATION, v)),
-                    );
+                    headers.extend(credential(written.dialect, secret.expose()));
                     secrets.push(secret);
                 }
                 Err(_) if written.optional => {
@@ -279,6 +280,20 @@ const PAID: [&str; 8] = [
     "/audio/speech",
     "/rerank",
 ];
+
+/// How a dialect carries its credential.
+fn credential(dialect: config::Dialect, secret: &str) -> Option<(HeaderName, HeaderValue)> {
+    use config::Dialect as D;
+    let (name, value) = match dialect {
+        D::Anthropic => (HeaderName::from_static("x-api-key"), sensitive(secret)),
+        D::Gemini => (HeaderName::from_static("x-goog-api-key"), sensitive(secret)),
+        D::Azure => (HeaderName::from_static("api-key"), sensitive(secret)),
+        D::OpenAi | D::Vertex | D::Bedrock | D::Cohere => {
+            (AUTHORIZATION, sensitive(&format!("Bearer {secret}")))
+        }
+    };
+    Some((name, value?))
+}
 
 /// A header value that no log prints.
 fn sensitive(text: &str) -> Option<HeaderValue> {

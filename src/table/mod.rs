@@ -45,6 +45,7 @@ pub struct RoutingTable {
 pub struct Route {
     pub alias: Arc<str>,
     order: Order,
+    strict: bool,
     weights: Vec<usize>,
     /// Targets, then fallbacks.
     targets: Vec<TargetPattern>,
@@ -71,6 +72,8 @@ pub struct Decision {
     /// The alias that matched, for labels.
     pub route: Arc<str>,
     pub candidates: Vec<Target>,
+    /// Refuse rather than drop what a target cannot carry.
+    pub strict: bool,
 }
 
 /// Why a model's name leads nowhere.
@@ -92,6 +95,7 @@ impl RoutingTable {
             Found::Direct(target) => Ok(Decision {
                 route: DIRECT.into(),
                 candidates: vec![target],
+                strict: false,
             }),
         }
     }
@@ -189,6 +193,7 @@ impl Route {
         Decision {
             route: Arc::clone(&self.alias),
             candidates,
+            strict: self.strict,
         }
     }
 }

@@ -1,9 +1,17 @@
 //! A provider as requests see it.
 
+use crate::chat::models;
+use crate::chat::{Capabilities, Operation, Speech};
 use crate::config::Secret;
+use crate::dialect::anthropic::Anthropic;
+use crate::dialect::bedrock::Bedrock;
+use crate::dialect::cohere::Cohere;
+use crate::dialect::gemini::{Flavour, Gemini};
+use crate::dialect::openai_chat::Compatible;
 use crate::route::balance::Pool;
 use crate::units::Pattern;
 use http::{HeaderName, HeaderValue};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use crate::config::{Dialect, Timeouts};
@@ -12,6 +20,10 @@ pub use crate::config::{Dialect, Timeouts};
 pub struct Provider {
     pub name: Arc<str>,
     pub dialect: Dialect,
+    /// The code of the dialect.
+    pub wire: &'static dyn crate::dialect::Dialect,
+    /// Settings that only the dialect knows.
+    pub options: BTreeMap<String, String>,
     pub pool: Arc<Pool>,
     pub timeouts: Timeouts,
     /// Added to every request, the credential among them.
@@ -19,6 +31,22 @@ pub struct Provider {
     /// Never to be seen by a client.
     pub(super) secrets: Vec<Secret>,
     pub(super) models: Vec<Pattern>,
+    pub(super) capabilities: Arc<models::Table>,
+}
+
+const AI_STUDIO: Gemini = Gemini::new(Flavour::AiStudio);
+const VERTEX: Gemini = Gemini::new(Flavour::Vertex);
+
+/// The code of a dialect.
+pub(super) fn wire(dialect: Dialect) -> &'static dyn crate::dialect::Dialect {
+    match dialect {
+        Dialect::OpenAi | Dialect::Azure => &Compatible,
+        Dialect::Anthropic => &Anthropic,
+        Dialect::Gemini => &AI_STUDIO,
+        Dialect::Vertex => &VERTEX,
+        Dialect::Bedrock => &Bedrock,
+        Dialect::Cohere => &Cohere,
+    }
 }
 
 impl Provider {
@@ -27,12 +55,71 @@ impl Provider {
         self.models.iter().any(|p| p.matches(model))
     }
 
+    /// Does the provider speak the client's format itself, so that bytes can
+    /// pass? Of the OpenAI-compatible, only some have Responses: they say so
+    /// with the option `responses = "native"`.
+    pub fn speaks(&self, operation: Operation) -> bool {
+        match (self.dialect, operation.speech()) {
+            (Dialect::OpenAi | Dialect::Azure, Speech::OpenAi) => true,
+            (Dialect::OpenAi | Dialect::Azure, Speech::Responses) => {
+                self.options.get("responses").is_some_and(|r| r == "native")
+            }
+            (Dialect::Anthropic, Speech::Anthropic) => true,
+            _ => false,
+        }
+    }
+
+    /// Where an operation is, below the base URL, for bytes that pass. Azure's
+    /// older form names the deployment there (option `api_version`).
+    pub fn path(&self, operation: Operation, model: &str) -> String {
+        match (self.dialect, self.options.get("api_version")) {
+            (Dialect::Azure, Some(version)) if operation.speech() == Speech::OpenAi => {
+                let deployment = segment(model);
+                format!(
+                    "/openai/deployments/{deployment}{}?api-version={}",
+                    operation.path(),
+                    segment(version)
+                )
+            }
+            _ => operation.path().to_owned(),
+        }
+    }
+
+    /// What a model of this provider can do.
+    pub fn capabilities(&self, model: &str) -> Capabilities {
+        self.capabilities.lookup(self.family(), model)
+    }
+
+    fn family(&self) -> &'static str {
+        match self.dialect {
+            Dialect::OpenAi | Dialect::Azure => "openai",
+            Dialect::Anthropic => "anthropic",
+            Dialect::Gemini | Dialect::Vertex => "gemini",
+            Dialect::Bedrock => "bedrock",
+            Dialect::Cohere => "cohere",
+        }
+    }
+
     /// `text` without this provider's secrets.
     pub fn scrub(&self, text: &str) -> String {
         self.secrets.iter().fold(text.to_owned(), |text, secret| {
             text.replace(secret.expose(), "[redacted]")
         })
     }
+}
+
+/// Percent-encodes what is not unreserved (RFC 3986, 2.3).
+fn segment(text: &str) -> String {
+    use std::fmt::Write;
+    text.bytes().fold(String::new(), |mut out, b| {
+        if b.is_ascii_alphanumeric() || b"-._~".contains(&b) {
+            out.push(char::from(b));
+        } else {
+            // Writing to a String does not fail.
+            let _ = write!(out, "%{b:02X}");
+        }
+        out
+    })
 }
 
 impl std::fmt::Debug for Provider {

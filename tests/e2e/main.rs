@@ -20,6 +20,7 @@ mod load;
 mod provider;
 mod rig;
 mod tool;
+mod translation;
 mod wait;
 
 mod access_log;

@@ -1,0 +1,178 @@
+//! Which lane a request takes to a target: its own bytes where both sides speak
+//! the same format, else through the canonical conversation.
+
+use super::attempt::{Body, Served};
+use super::dispatch::Outgoing;
+use crate::chat::{Conversation, Encoder, Failure, Operation, Speech, Unsupported};
+use crate::dialect::messages_face::MessagesFace;
+use crate::dialect::openai_chat::Chat;
+use crate::dialect::openai_completions::Completions;
+use crate::dialect::responses_face::Responses;
+use crate::dialect::{self, Face, Label, Rendered, embeddings, openai};
+use crate::error::{ErrorKind, GatewayError};
+use crate::table::{Provider, Target};
+use bytes::Bytes;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// How the answer of a target is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lane {
+    /// Bytes pass.
+    Pass,
+    /// A conversation is translated.
+    Chat,
+    /// Embeddings are.
+    Embeddings,
+}
+
+/// One target's request.
+pub struct Sending {
+    pub lane: Lane,
+    /// Below the base URL, query included.
+    pub path: String,
+    pub pieces: Vec<Bytes>,
+    pub headers: Vec<(&'static str, String)>,
+    /// Names of the client's fields that were left out.
+    pub dropped: Vec<String>,
+}
+
+/// The client's format.
+pub fn face(operation: Operation, body: &[u8]) -> Box<dyn Face> {
+    match operation.speech() {
+        Speech::Anthropic => Box::new(MessagesFace),
+        Speech::Responses => Box::new(Responses::echoing(body)),
+        Speech::OpenAi if operation == Operation::Completions => Box::new(Completions),
+        Speech::OpenAi => Box::new(Chat::of(body)),
+    }
+}
+
+/// Writes the request for `target`.
+///
+/// # Errors
+/// 400 when the target cannot carry it, or the client's format was not kept.
+pub fn prepare(
+    outgoing: &Outgoing,
+    target: &Target,
+    strict: bool,
+) -> Result<Sending, GatewayError> {
+    let (operation, provider) = (outgoing.call.operation, &target.provider);
+    if provider.speaks(operation) {
+        return Ok(Sending {
+            lane: Lane::Pass,
+            path: provider.path(operation, &target.model),
+            pieces: outgoing.request.with_model(&outgoing.body, &target.model),
+            headers: Vec::new(),
+            dropped: Vec::new(),
+        });
+    }
+    let capabilities = provider.capabilities(&target.model);
+    let asked = dialect::Target {
+        capabilities: &capabilities,
+        options: &provider.options,
+        strict,
+    };
+    let (lane, rendered) = match operation {
+        Operation::ChatCompletions
+        | Operation::Completions
+        | Operation::Messages
+        | Operation::Responses => {
+            let mut conversation = outgoing.conversation()?.clone();
+            conversation.model.clone_from(&target.model);
+            (Lane::Chat, provider.wire.chat(&conversation, asked))
+        }
+        Operation::Embeddings => {
+            let mut request = embeddings::parse(&outgoing.body)?;
+            request.model.clone_from(&target.model);
+            (Lane::Embeddings, provider.wire.embeddings(&request, asked))
+        }
+        _ => return Err(no_such_endpoint(provider)),
+    };
+    let Rendered {
+        path,
+        body,
+        headers,
+        mut dropped,
+    } = rendered.map_err(|e| refuse(&e))?;
+    dropped.sort_unstable();
+    Ok(Sending {
+        lane,
+        path,
+        pieces: vec![body.into()],
+        headers,
+        dropped,
+    })
+}
+
+fn no_such_endpoint(provider: &Provider) -> GatewayError {
+    let text = format!(
+        "The provider '{}' of this model has no such endpoint.",
+        provider.name
+    );
+    GatewayError::new(ErrorKind::InvalidRequest, text)
+}
+
+fn refuse(e: &Unsupported) -> GatewayError {
+    GatewayError::new(ErrorKind::InvalidValue, e.reason.clone()).with_param(Some(e.param.clone()))
+}
+
+/// A provider's failure in our words.
+pub fn failed(failure: Failure, provider: &Provider) -> GatewayError {
+    openai::refusal(failure, |text| provider.scrub(text))
+}
+
+impl Outgoing {
+    /// The conversation that the body is, read once for all targets.
+    pub fn conversation(&self) -> Result<&Conversation, GatewayError> {
+        let parsed = self
+            .parsed
+            .get_or_init(|| face(self.call.operation, &self.body).parse(&self.body));
+        parsed.as_ref().map_err(Clone::clone)
+    }
+}
+
+/// How to write to this client what is not passed on as it came.
+pub struct Voice {
+    pub face: Box<dyn Face>,
+    pub label: Label,
+    /// Embeddings are wanted as base64.
+    pub base64: bool,
+}
+
+/// The voice for an answer. One that passes needs it for errors only, so the
+/// body is not read again for it.
+pub fn voice(outgoing: &Outgoing, served: &Served, request_id: &str) -> Voice {
+    let operation = outgoing.call.operation;
+    let translated = matches!(
+        served.body,
+        Body::Answer(_) | Body::Decoded { .. } | Body::Vectors(_)
+    );
+    let body: &[u8] = if translated { &outgoing.body } else { b"{}" };
+    let created = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |d| d.as_secs());
+    let include_usage = translated && outgoing.conversation().is_ok_and(|c| c.include_usage);
+    let label = Label {
+        model: outgoing.request.model.clone(),
+        // Unique as the request is; the ids of its parts are made of it.
+        seed: request_id
+            .chars()
+            .filter(char::is_ascii_alphanumeric)
+            .collect(),
+        created,
+        include_usage,
+    };
+    let vectors = matches!(served.body, Body::Vectors(_));
+    let base64 = vectors && embeddings::parse(&outgoing.body).is_ok_and(|e| e.base64);
+    Voice {
+        face: face(operation, body),
+        label,
+        base64,
+    }
+}
+
+impl Voice {
+    /// A new stream in the client's format.
+    pub fn encoder(&self) -> Box<dyn Encoder> {
+        self.face.encoder(self.label.clone())
+    }
+}

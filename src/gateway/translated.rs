@@ -1,0 +1,143 @@
+//! Reading a provider's answer through its dialect: whole, or up to the first
+//! event that says something.
+
+use super::attempt::{Body, Failure, Form, Open, Plan, classify, json, read};
+use super::translate::{self, Lane};
+use super::upstream::media_type;
+use crate::chat::{self, DecodeError, Event};
+use crate::error::GatewayError;
+use crate::telemetry::AttemptOutcome;
+use pingora_http::ResponseHeader;
+use std::time::Instant;
+
+/// Reads what makes the answer an answer.
+pub async fn read_answer(
+    plan: &Plan<'_>,
+    open: Open,
+    head: &ResponseHeader,
+    form: Result<Form, &'static str>,
+    by: Instant,
+) -> Result<Body, Failure> {
+    let streamed = media_type(head) == "application/vnd.amazon.eventstream"
+        || matches!(form, Ok(Form::Events));
+    match form {
+        Err(why) => {
+            open.cancel().await;
+            Err(Failure::invalid(why))
+        }
+        Ok(_) if streamed && plan.stream => events(plan, open, by).await,
+        Ok(Form::Json) if !plan.stream => whole(plan, open, head, by).await,
+        Ok(_) => {
+            open.cancel().await;
+            Err(Failure::invalid(
+                "an answer of another media type than asked for",
+            ))
+        }
+    }
+}
+
+async fn whole(
+    plan: &Plan<'_>,
+    open: Open,
+    head: &ResponseHeader,
+    by: Instant,
+) -> Result<Body, Failure> {
+    let wire = plan.provider.wire;
+    // The dialect reads all of it, so a cut one is found out there.
+    let body = json(plan, open, by, true).await?;
+    if plan.sending.lane == Lane::Embeddings {
+        let header = |name: &str| header_of(head, name);
+        return wire
+            .embedded(&header, &body)
+            .map(Body::Vectors)
+            .map_err(|e| unreadable(&e));
+    }
+    match wire.answer(&body).map_err(|e| unreadable(&e))? {
+        Ok(answer) => Ok(Body::Answer(Box::new(answer))),
+        Err(failure) => Err(told(plan, failure)),
+    }
+}
+
+/// Reads up to the first event that says something.
+async fn events(plan: &Plan<'_>, mut open: Open, by: Instant) -> Result<Body, Failure> {
+    let mut decoder = plan.provider.wire.decoder(plan.limits.event);
+    let mut events = Vec::new();
+    loop {
+        match read(&mut open, by).await? {
+            Some(piece) => decoder
+                .push(piece, &mut events)
+                .map_err(|e| unreadable(&e))?,
+            None => {
+                decoder.end(&mut events).map_err(|e| unreadable(&e))?;
+                events.push(Event::End);
+            }
+        }
+        let failed = events.iter().position(|e| matches!(e, Event::Failed(_)));
+        let said = events.iter().position(says_something);
+        match (failed, said) {
+            (Some(at), said) if said.is_none_or(|said| at < said) => {
+                open.cancel().await;
+                let Event::Failed(failure) = events.swap_remove(at) else {
+                    return Err(Failure::invalid("no failure"));
+                };
+                return Err(told(plan, failure));
+            }
+            (_, Some(_)) => {
+                return Ok(Body::Decoded {
+                    events,
+                    decoder,
+                    open,
+                });
+            }
+            (_, None) => {}
+        }
+    }
+}
+
+/// Whether an event is worth committing to: pings, an empty start and usage are
+/// not.
+fn says_something(event: &Event) -> bool {
+    match event {
+        Event::Text { text, .. } | Event::Thought { text, .. } | Event::Refusal { text, .. } => {
+            !text.is_empty()
+        }
+        Event::Start { .. } | Event::Ping | Event::Usage(_) | Event::Failed(_) => false,
+        _ => true,
+    }
+}
+
+fn unreadable(e: &DecodeError) -> Failure {
+    match e {
+        DecodeError::Truncated => Failure::reset(e),
+        DecodeError::Malformed(_) => Failure::invalid("not what its dialect says"),
+        DecodeError::TooLong => Failure::invalid("an event over the limit"),
+    }
+}
+
+/// A failure that came inside a success.
+fn told(plan: &Plan<'_>, failure: chat::Failure) -> Failure {
+    let (mut outcome, next) = classify(failure.status);
+    if outcome == AttemptOutcome::InvalidResponse {
+        outcome = AttemptOutcome::ServerError;
+    }
+    let error = translate::failed(failure, plan.provider);
+    Failure {
+        outcome,
+        status: Some(200),
+        error,
+        next,
+    }
+}
+
+/// What a status other than a success means in the provider's dialect.
+pub fn failure(plan: &Plan<'_>, status: u16, head: &ResponseHeader, body: &[u8]) -> GatewayError {
+    let header = |name: &str| header_of(head, name);
+    translate::failed(
+        plan.provider.wire.failure(status, &header, body),
+        plan.provider,
+    )
+}
+
+fn header_of(head: &ResponseHeader, name: &str) -> Option<String> {
+    head.headers.get(name)?.to_str().ok().map(str::to_owned)
+}
