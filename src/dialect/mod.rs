@@ -1,6 +1,6 @@
 //! The wire formats, one file each, in two traits: [`Dialect`] is a provider's
 //! side, [`Face`] a client's. N faces and M dialects meet in
-//! [`crate::chat::Conversation`], [`Answer`] and [`Event`]: never a pair.
+//! [`crate::chat::Conversation`], [`Answer`] and [`crate::chat::Event`]: never a pair.
 //!
 //! A provider is data; a dialect is code. Bytes and values in, values out: no
 //! I/O, no clock, no logging. What is needed of the time comes in as an
