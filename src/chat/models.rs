@@ -14,7 +14,7 @@ use serde::Deserialize;
 use super::{Capabilities, SamplingRule, Thinking};
 
 /// The table that comes with the gateway.
-pub const SHIPPED: &str = include_str!("../../conf/models.toml");
+pub const SHIPPED: &str = include_str!("../../conf/tables/models.toml");
 
 /// Rows, the operator's after those shipped.
 #[derive(Debug, Clone, Default)]
