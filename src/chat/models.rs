@@ -10,11 +10,23 @@
 //! row gets wrong is the provider's 400.
 
 use serde::Deserialize;
+use std::sync::{Arc, LazyLock};
 
 use super::{Capabilities, SamplingRule, Thinking};
 
 /// The table that comes with the gateway.
 pub const SHIPPED: &str = include_str!("../../conf/tables/models.toml");
+
+static SHIPPED_TABLE: LazyLock<Result<Arc<Table>, String>> =
+    LazyLock::new(|| Table::parse(SHIPPED).map(Arc::new));
+
+/// The table that comes with the gateway, read once: reloads share it.
+///
+/// # Errors
+/// When it is broken, which a test rules out.
+pub fn shipped() -> Result<Arc<Table>, String> {
+    SHIPPED_TABLE.clone()
+}
 
 /// Rows, the operator's after those shipped.
 #[derive(Debug, Clone, Default)]

@@ -77,7 +77,7 @@ pub enum Body {
     /// A translated answer.
     Answer(Box<Answer>),
     /// Translated embeddings.
-    Vectors(Vectors),
+    Vectors { vectors: Vectors, base64: bool },
     /// A translated stream, with what was decoded so far: the last of it real.
     Decoded {
         events: Vec<chat::Event>,

@@ -12,7 +12,6 @@ use super::upstream::request_head;
 use super::{Ctx, Ending, Gateway, Stop};
 use crate::chat::{Conversation, Request};
 use crate::error::{ErrorKind, GatewayError};
-use crate::identity::Principal;
 use crate::route::endpoint::Address;
 use crate::table::{Decision, Target};
 use crate::telemetry::{Attempt, AttemptOutcome};
@@ -45,11 +44,9 @@ pub async fn run(
     gateway: &Gateway,
     session: &mut Session,
     ctx: &mut Ctx,
-    who: &Principal,
     decision: Decision,
     outgoing: &Outgoing,
 ) -> Result<Served, Stop> {
-    debug_assert_eq!(ctx.record.key.as_ref(), Some(&who.name));
     let mut last: Option<GatewayError> = None;
     for target in decision.candidates.iter().cloned() {
         let sending = match prepare(outgoing, &target, decision.strict) {

@@ -137,7 +137,7 @@ impl Gateway {
             body,
             parsed: OnceLock::new(),
         };
-        let answer = dispatch::run(self, session, ctx, who, decision, &outgoing).await?;
+        let answer = dispatch::run(self, session, ctx, decision, &outgoing).await?;
         // The body is not needed any more and may be large; the answer may be long.
         let expected = relay::Expected {
             operation: outgoing.call.operation,

@@ -78,9 +78,8 @@ pub async fn run(
             let body = expected.voice.face.answer(&answer, &expected.voice.label);
             translated(session, ctx, to, body).await
         }
-        Body::Vectors(vectors) => {
-            let voice = &expected.voice;
-            let body = embeddings::render(&vectors, &voice.label.model, voice.base64);
+        Body::Vectors { vectors, base64 } => {
+            let body = embeddings::render(&vectors, &expected.voice.label.model, base64);
             translated(session, ctx, to, body).await
         }
         Body::Events { held, framer, open } => {

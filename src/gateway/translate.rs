@@ -21,8 +21,8 @@ pub enum Lane {
     Pass,
     /// A conversation is translated.
     Chat,
-    /// Embeddings are.
-    Embeddings,
+    /// Embeddings are; the client may want them as base64.
+    Embeddings { base64: bool },
 }
 
 /// One target's request.
@@ -83,7 +83,9 @@ pub fn prepare(
         Operation::Embeddings => {
             let mut request = embeddings::parse(&outgoing.body)?;
             request.model.clone_from(&target.model);
-            (Lane::Embeddings, provider.wire.embeddings(&request, asked))
+            let base64 = request.base64;
+            let rendered = provider.wire.embeddings(&request, asked);
+            (Lane::Embeddings { base64 }, rendered)
         }
         _ => return Err(no_such_endpoint(provider)),
     };
@@ -134,18 +136,13 @@ impl Outgoing {
 pub struct Voice {
     pub face: Box<dyn Face>,
     pub label: Label,
-    /// Embeddings are wanted as base64.
-    pub base64: bool,
 }
 
 /// The voice for an answer. One that passes needs it for errors only, so the
 /// body is not read again for it.
 pub fn voice(outgoing: &Outgoing, served: &Served, request_id: &str) -> Voice {
     let operation = outgoing.call.operation;
-    let translated = matches!(
-        served.body,
-        Body::Answer(_) | Body::Decoded { .. } | Body::Vectors(_)
-    );
+    let translated = matches!(served.body, Body::Answer(_) | Body::Decoded { .. });
     let body: &[u8] = if translated { &outgoing.body } else { b"{}" };
     let created = SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -161,12 +158,9 @@ pub fn voice(outgoing: &Outgoing, served: &Served, request_id: &str) -> Voice {
         created,
         include_usage,
     };
-    let vectors = matches!(served.body, Body::Vectors(_));
-    let base64 = vectors && embeddings::parse(&outgoing.body).is_ok_and(|e| e.base64);
     Voice {
         face: face(operation, body),
         label,
-        base64,
     }
 }
 

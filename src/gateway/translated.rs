@@ -45,12 +45,10 @@ async fn whole(
     let wire = plan.provider.wire;
     // The dialect reads all of it, so a cut one is found out there.
     let body = json(plan, open, by, true).await?;
-    if plan.sending.lane == Lane::Embeddings {
+    if let Lane::Embeddings { base64 } = plan.sending.lane {
         let header = |name: &str| header_of(head, name);
-        return wire
-            .embedded(&header, &body)
-            .map(Body::Vectors)
-            .map_err(|e| unreadable(&e));
+        let vectors = wire.embedded(&header, &body).map_err(|e| unreadable(&e))?;
+        return Ok(Body::Vectors { vectors, base64 });
     }
     match wire.answer(&body).map_err(|e| unreadable(&e))? {
         Ok(answer) => Ok(Body::Answer(Box::new(answer))),
