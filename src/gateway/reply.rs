@@ -181,9 +181,8 @@ pub fn attribution(head: &mut ResponseHeader, ctx: &Ctx) {
             }
         }
     }
-    let dropped = ctx.dropped.join(",");
-    if is_header_safe_list(&dropped) {
-        put(head, "x-tollgate-dropped", &dropped);
+    if !ctx.dropped.is_empty() {
+        put(head, "x-tollgate-dropped", &listed_names(&ctx.dropped));
     }
     put(
         head,
@@ -201,12 +200,38 @@ fn is_header_safe(text: &str) -> bool {
             .all(|b| b.is_ascii_alphanumeric() || b"._:/@+-".contains(&b))
 }
 
-/// The same for a list of a client's field names, such as `tools[0].strict`.
-fn is_header_safe_list(text: &str) -> bool {
-    (1..=1024).contains(&text.len())
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"._-[],".contains(&b))
+/// A list of a client's field names, such as `tools[0].strict`. They are the
+/// client's own texts, so what is no plain letter is percent-encoded; what the
+/// header has no room for is counted: `a,b,+12`.
+fn listed_names(names: &[String]) -> String {
+    const ROOM: usize = 1024;
+    let mut list = String::new();
+    for (at, name) in names.iter().enumerate() {
+        let name = encoded_name(name);
+        if list.len() + name.len() > ROOM {
+            let rest = names.len() - at;
+            let comma = if list.is_empty() { "" } else { "," };
+            list.push_str(&format!("{comma}+{rest}"));
+            break;
+        }
+        if at > 0 {
+            list.push(',');
+        }
+        list.push_str(&name);
+    }
+    list
+}
+
+fn encoded_name(name: &str) -> String {
+    let mut out = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        if byte.is_ascii_alphanumeric() || b"._-[]".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
 }
 
 /// Reads on what is left of a refused request, for a moment.
@@ -220,4 +245,23 @@ async fn linger(session: &mut ServerSession) {
         }
     };
     let _ = tokio::time::timeout(LINGER, rest).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listed(names: &[&str]) -> String {
+        let names: Vec<String> = names.iter().map(|n| (*n).to_owned()).collect();
+        listed_names(&names)
+    }
+
+    #[test]
+    fn every_name_that_was_left_out_is_told_or_counted() {
+        assert_eq!(listed(&["seed", "tools[0].strict"]), "seed,tools[0].strict");
+        assert_eq!(listed(&["a b,c", "\r\nx: y"]), "a%20b%2Cc,%0D%0Ax%3A%20y");
+        let long = "x".repeat(600);
+        assert_eq!(listed(&[&long, &long, "seed"]), format!("{long},+2"));
+        assert_eq!(listed(&[&"x".repeat(2000)]), "+1");
+    }
 }

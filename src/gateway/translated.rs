@@ -56,6 +56,10 @@ async fn whole(
     }
 }
 
+/// Most events that are kept before one says something. A provider that sends
+/// more of them is not starting an answer.
+const HELD: usize = 1024;
+
 /// Reads up to the first event that says something.
 async fn events(plan: &Plan<'_>, mut open: Open, by: Instant) -> Result<Body, Failure> {
     let mut decoder = plan.provider.wire.decoder(plan.limits.event);
@@ -88,6 +92,12 @@ async fn events(plan: &Plan<'_>, mut open: Open, by: Instant) -> Result<Body, Fa
                 });
             }
             (_, None) => {}
+        }
+        // A sign of life is nothing to show to a client that has no answer yet.
+        events.retain(|event| *event != Event::Ping);
+        if events.len() > HELD {
+            open.cancel().await;
+            return Err(Failure::invalid("no content in its first events"));
         }
     }
 }
