@@ -57,6 +57,7 @@ pub mod admin;
 pub mod chat;
 pub mod cli;
 pub mod config;
+pub mod credential;
 pub mod demo;
 pub mod dialect;
 pub mod error;

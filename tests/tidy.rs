@@ -17,13 +17,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The rooms from the ground up. A room may know the rooms below it, never one above or beside it.
-const STOREYS: [&[&str]; 11] = [
+const STOREYS: [&[&str]; 12] = [
     &["units", "error"],
     &["config", "wire"],
     &["chat"],
     &["dialect"],
     &["identity", "tls"],
     &["route", "meter", "admission", "ledger"],
+    &["credential"],
     &["telemetry"],
     &["table"],
     &["gateway", "admin", "demo"],

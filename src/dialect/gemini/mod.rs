@@ -2,7 +2,7 @@
 //!
 //! They differ in where a model lives, in what a URL in a message may be, in
 //! their embeddings, and in nothing else. The credential is not written here;
-//! [`oauth`] makes Vertex's.
+//! [`crate::credential::google`] makes Vertex's.
 //!
 //! What a base URL ends with: AI Studio `/v1beta` (or `/v1`), Vertex `/v1`.
 //!
@@ -24,7 +24,6 @@ mod contents;
 mod embeddings;
 mod failure;
 mod lenient;
-pub mod oauth;
 mod pieces;
 mod request;
 mod stream;

@@ -4,7 +4,7 @@
 //! Nothing is sent from here, and nothing is signed: RS256 is a seam, `sign`.
 //! Time is an argument, in Unix seconds. Secrets are not printed by `Debug`.
 
-use super::segment;
+use crate::wire::sigv4::percent_encode;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
@@ -122,6 +122,26 @@ impl Credential {
     }
 }
 
+fn segment(text: &str) -> String {
+    let mut encoded = String::new();
+    percent_encode(text, &mut encoded);
+    encoded
+}
+
+/// Whole seconds; what is out of range is none.
+fn seconds(number: f64) -> u64 {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "in range and not negative"
+    )]
+    if (0.0..=1e9).contains(&number) {
+        number as u64
+    } else {
+        0
+    }
+}
+
 impl ServiceAccount {
     fn token_uri(&self) -> &str {
         self.token_uri.as_deref().unwrap_or(TOKEN_URI)
@@ -178,15 +198,14 @@ impl Token {
         #[derive(Deserialize)]
         struct Reply {
             access_token: Option<String>,
-            #[serde(default, deserialize_with = "super::lenient::count")]
-            expires_in: Option<u64>,
+            expires_in: Option<f64>,
             error: Option<serde_json::Value>,
         }
         let reply: Reply = serde_json::from_slice(json).map_err(|_| Problem::Answer)?;
         match (reply.access_token, reply.error) {
             (_, Some(error)) if !error.is_null() => Err(Problem::Refused),
             (Some(value), _) if !value.is_empty() => {
-                let life = reply.expires_in.unwrap_or(LIFE);
+                let life = reply.expires_in.map_or(LIFE, seconds);
                 Ok(Self {
                     value,
                     expires_at: now.saturating_add(life),
