@@ -17,19 +17,20 @@
 //! decide    which targets, in which order: pure                    table + route::decide
 //! prepare   the bytes as they came, or translated                  gateway::translate
 //! dispatch  candidate by candidate while time is left              gateway::dispatch
-//! attempt   connect, send, wait for something worth showing        gateway::attempt
+//! attempt   credential, connect, send, wait for something to show  gateway::attempt
 //! relay     event by event; honest about the end                   gateway::relay
 //! settle    metrics and access log, once, on every exit            gateway::settle
 //! ```
 //!
 //! # Who knows whom
 //!
-//! `units, error <- wire <- chat <- dialect <- {route, identity} <- table <-
-//! gateway <- server, reload <- cli`. `config` is what the operator wrote and
+//! `units, error <- wire <- chat <- dialect <- {route, identity} <- credential <-
+//! table <- gateway <- server, reload <- cli`. `config` is what the operator wrote and
 //! is read by `table`, `telemetry`, `server`, `cli` and `reload` only; requests
 //! read [`table::RoutingTable`]. Pingora is named where bytes meet sockets:
 //! `gateway`, `server`, `admin`, `demo`, the endpoints and health checks of
-//! `route`, and the table's compiler that configures them. `wire`, `chat`,
+//! `route`, the fetching of `credential` (it goes over the same connector), and
+//! the table's compiler that configures them. `wire`, `chat`,
 //! `dialect` and `route::decide` are sans-IO. `tests/tidy.rs` keeps this.
 //!
 //! # Invariants

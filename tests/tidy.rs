@@ -44,8 +44,8 @@ const NEIGHBOURS: [(&str, &str); 4] = [
 const CONFIG_READERS: [&str; 6] = ["table", "cli", "reload", "server", "lib", "main"];
 
 /// Where Pingora may be named. The table is among them because it builds, once for all requests, the options with
-/// which the gateway connects.
-const PINGORA: [&str; 10] = [
+/// which the gateway connects; `fetch`, because credentials are fetched with the connector that requests go over.
+const PINGORA: [&str; 11] = [
     "src/gateway/",
     "src/admin/",
     "src/server",
@@ -56,6 +56,7 @@ const PINGORA: [&str; 10] = [
     "src/route/balance",
     "src/route/health",
     "src/route/endpoint",
+    "src/credential/fetch",
 ];
 
 const FILE_LINES: usize = 600;

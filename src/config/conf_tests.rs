@@ -41,6 +41,18 @@ fn everything() -> Config {
             weight: 1,
         }],
         credential: Reference::parse("env:A"),
+        aws: Some(Aws {
+            source: AwsSource::Static,
+            access_key_id: Reference::parse("env:A"),
+            secret_access_key: Reference::parse("env:A"),
+            session_token: Reference::parse("env:A"),
+            endpoint: Some("u".into()),
+        }),
+        google: Some(Google {
+            source: GoogleSource::Json,
+            json: Reference::parse("env:A"),
+            endpoint: Some("u".into()),
+        }),
         optional: true,
         headers: BTreeMap::from([("n".into(), HeaderSource::Literal("v".into()))]),
         balance: Balance::RoundRobin,

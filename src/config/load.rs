@@ -23,7 +23,7 @@ const MOST: usize = 100;
 /// What must be a table. serde would also take an array, by position, so that
 /// `[[server]]` or `log = ["debug"]` would be read as something not written.
 /// `*` stands for any key, `[]` for any element.
-const TABLES: [&[&str]; 20] = [
+const TABLES: [&[&str]; 22] = [
     &["server"],
     &["admin"],
     &["demo"],
@@ -35,6 +35,8 @@ const TABLES: [&[&str]; 20] = [
     &["listen", "[]", "tls"],
     &["providers"],
     &["providers", "*"],
+    &["providers", "*", "aws"],
+    &["providers", "*", "google"],
     &["providers", "*", "base_urls", "[]"],
     &["providers", "*", "headers"],
     &["providers", "*", "timeouts"],

@@ -265,6 +265,12 @@ pub struct Provider {
     /// Sent as `Authorization: Bearer`; none when absent.
     #[serde(default)]
     pub credential: Option<Reference>,
+    /// In place of `credential`: AWS access keys, which sign each request.
+    #[serde(default)]
+    pub aws: Option<Aws>,
+    /// In place of `credential`: access tokens of Google.
+    #[serde(default)]
+    pub google: Option<Google>,
     /// Left out, with its targets, while its credential does not resolve.
     #[serde(default)]
     pub optional: bool,
@@ -292,6 +298,59 @@ pub struct Provider {
 
 fn any() -> Vec<String> {
     vec!["*".to_owned()]
+}
+
+/// Where access keys of AWS come from.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Aws {
+    pub source: AwsSource,
+    #[serde(default)]
+    pub access_key_id: Option<Reference>,
+    #[serde(default)]
+    pub secret_access_key: Option<Reference>,
+    #[serde(default)]
+    pub session_token: Option<Reference>,
+    /// Who is asked, where it is not at its usual address.
+    #[serde(default)]
+    pub endpoint: Option<String>,
+}
+
+/// The ways to get access keys of AWS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AwsSource {
+    /// The keys of this table.
+    Static,
+    /// `AWS_ACCESS_KEY_ID` and its kin.
+    Environment,
+    /// The instance metadata service of EC2.
+    Instance,
+    /// The endpoint that ECS or EKS names to a container.
+    Container,
+}
+
+/// Where access tokens of Google come from.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Google {
+    pub source: GoogleSource,
+    /// The JSON itself is at this place.
+    #[serde(default)]
+    pub json: Option<Reference>,
+    /// Who is asked, where it is not at its usual address.
+    #[serde(default)]
+    pub endpoint: Option<String>,
+}
+
+/// The ways to get access tokens of Google.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GoogleSource {
+    /// A service account's key, or gcloud's application default credentials.
+    Json,
+    /// The metadata server of a machine of Google's.
+    Metadata,
 }
 
 /// One base URL among several, with its share of the requests.

@@ -47,6 +47,8 @@ pub enum ResolveError {
     Empty(Reference),
     #[error("{0} holds blanks at its ends, line ends or other characters that no header can carry")]
     NotAHeaderValue(Reference),
+    #[error("{0} is not UTF-8")]
+    NotText(Reference),
 }
 
 impl Reference {
@@ -77,7 +79,28 @@ impl Reference {
         self.resolve_in(|name| std::env::var_os(name))
     }
 
+    /// Fetches a secret that is a whole document, of as many lines as it has:
+    /// a key file, which no header carries.
+    ///
+    /// # Errors
+    /// When it is absent, empty, over 64 KiB, or not UTF-8.
+    pub fn resolve_document(&self) -> Result<Secret, ResolveError> {
+        let text = self.text_in(|name| std::env::var_os(name))?;
+        match std::str::from_utf8(&text) {
+            Ok(text) if text.trim().is_empty() => Err(ResolveError::Empty(self.clone())),
+            Ok(text) => Ok(Secret::from(text)),
+            Err(_) => Err(ResolveError::NotText(self.clone())),
+        }
+    }
+
     fn resolve_in(&self, env: impl Fn(&str) -> Option<OsString>) -> Result<Secret, ResolveError> {
+        self.check(self.text_in(env)?)
+    }
+
+    fn text_in(
+        &self,
+        env: impl Fn(&str) -> Option<OsString>,
+    ) -> Result<Zeroizing<Vec<u8>>, ResolveError> {
         let text = match self {
             Self::Env(name) => {
                 let value = env(name).ok_or_else(|| ResolveError::Unset(name.clone()))?;
@@ -90,7 +113,7 @@ impl Reference {
                 contents(&Path::new(&directory).join(name))?
             }
         };
-        self.check(Zeroizing::new(text))
+        Ok(Zeroizing::new(text))
     }
 
     fn check(&self, mut text: Zeroizing<Vec<u8>>) -> Result<Secret, ResolveError> {
@@ -312,6 +335,20 @@ mod tests {
                 .expect_err("absent")
                 .starts_with(&format!("cannot read {shown}/absent: "))
         );
+
+        let document = |name: &str| {
+            let reference = Reference::parse(&format!("file:{shown}/{name}")).expect(name);
+            let read = reference.resolve_document();
+            read.map(|s| s.expose().to_owned())
+                .map_err(|e| e.to_string())
+        };
+        assert_eq!(document("two"), Ok("sk-4\n\n".to_owned()));
+        assert_eq!(document("newline"), Ok("sk-2\n".to_owned()));
+        assert_eq!(
+            document("empty"),
+            Err(format!("file:{shown}/empty is empty"))
+        );
+        assert!(document("large").is_err());
 
         let env = [("CREDENTIALS_DIRECTORY", shown.as_str())];
         assert_eq!(resolve("credential:newline", &env), Ok("sk-2".to_owned()));

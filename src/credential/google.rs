@@ -1,24 +1,32 @@
-//! Access tokens for Vertex: what to ask Google's token endpoint, how to read
-//! its answer, and when to ask again.
+//! Access tokens of Google: from a service account's key, from a user's refresh
+//! token, or from the metadata server.
 //!
-//! Nothing is sent from here, and nothing is signed: RS256 is a seam, `sign`.
-//! Time is an argument, in Unix seconds. Secrets are not printed by `Debug`.
+//! A service account signs an assertion (RFC 7523) with its own key; the token
+//! endpoint takes it for a token. Time is an argument, in Unix seconds.
 
+use super::fetch::{Answer, Question, Url};
+use super::{Lease, Problem, Value, sensitive, unix};
 use crate::wire::sigv4::percent_encode;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::Deserialize;
+use http::header::AUTHORIZATION;
+use http::{HeaderName, HeaderValue};
+use ring::rand::SystemRandom;
+use ring::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
+use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::PemObject;
+use serde::{Deserialize, Deserializer};
 use serde_json::json;
 use std::fmt;
+use std::time::SystemTime;
+use zeroize::Zeroizing;
 
 const SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
 const TOKEN_URI: &str = "https://oauth2.googleapis.com/token";
 
-/// Where a machine of Google's gets its token: GET, with the header
-/// [`METADATA_HEADER`].
-pub const METADATA_URL: &str =
-    "http://metadata.google.internal/computeMetadata/v1/instance/service-accounts/default/token";
-pub const METADATA_HEADER: (&str, &str) = ("metadata-flavor", "Google");
+/// The metadata server.
+pub const METADATA: &str = "http://metadata.google.internal";
+const METADATA_TOKEN: &str = "/computeMetadata/v1/instance/service-accounts/default/token";
 
 /// How long an assertion lives, in seconds; an hour is the most.
 const LIFE: u64 = 3600;
@@ -26,75 +34,81 @@ const LIFE: u64 = 3600;
 /// request may wait for its turn, shorter than the metadata server's cache.
 const EARLY: u64 = 225;
 
-/// Why a credential file or an answer is none. Never holds any of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Problem {
-    #[error("the credential file is no JSON of a service account or an authorized user")]
-    Credential,
-    #[error("the token endpoint refused the credential")]
-    Refused,
-    #[error("the token endpoint's answer holds no access token")]
-    Answer,
+/// Where tokens come from.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Source {
+    pub from: Origin,
+    /// The project that is billed, where it is not the credential's own.
+    pub quota_project: Option<String>,
+}
+
+/// Who gives the tokens.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The token endpoint, for a credential of ours.
+    Endpoint(Account, Url),
+    /// The metadata server, at this base URL.
+    Metadata(Url),
 }
 
 /// What a credential file holds: `GOOGLE_APPLICATION_CREDENTIALS`, or gcloud's
 /// application default credentials.
-#[derive(Clone, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-pub enum Credential {
+pub enum Account {
     ServiceAccount(ServiceAccount),
     AuthorizedUser(AuthorizedUser),
 }
 
-#[derive(Clone, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Deserialize)]
 pub struct ServiceAccount {
-    pub client_email: String,
-    /// PEM of PKCS #8.
-    pub private_key: String,
-    pub private_key_id: Option<String>,
-    pub project_id: Option<String>,
+    client_email: String,
+    /// PEM.
+    #[serde(deserialize_with = "secret")]
+    private_key: Zeroizing<String>,
+    private_key_id: Option<String>,
     token_uri: Option<String>,
+    quota_project_id: Option<String>,
 }
 
-#[derive(Clone, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Deserialize)]
 pub struct AuthorizedUser {
     client_id: String,
-    client_secret: String,
-    refresh_token: String,
-    pub quota_project_id: Option<String>,
+    #[serde(deserialize_with = "secret")]
+    client_secret: Zeroizing<String>,
+    #[serde(deserialize_with = "secret")]
+    refresh_token: Zeroizing<String>,
+    quota_project_id: Option<String>,
 }
 
-impl fmt::Debug for Credential {
+fn secret<'de, D: Deserializer<'de>>(from: D) -> Result<Zeroizing<String>, D::Error> {
+    String::deserialize(from).map(Zeroizing::new)
+}
+
+impl fmt::Debug for Account {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::ServiceAccount(_) => "Credential::ServiceAccount(..)",
-            Self::AuthorizedUser(_) => "Credential::AuthorizedUser(..)",
+            Self::ServiceAccount(_) => "ServiceAccount(..)",
+            Self::AuthorizedUser(_) => "AuthorizedUser(..)",
         })
     }
 }
 
-impl fmt::Debug for ServiceAccount {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ServiceAccount(..)")
-    }
-}
-
-impl fmt::Debug for AuthorizedUser {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("AuthorizedUser(..)")
-    }
-}
-
-impl Credential {
-    /// Reads a credential file.
+impl Account {
+    /// Reads a credential file, and proves that it can be used.
     ///
     /// # Errors
-    /// [`Problem::Credential`].
-    pub fn parse(json: &[u8]) -> Result<Self, Problem> {
-        serde_json::from_slice(json).map_err(|_| Problem::Credential)
+    /// Says what is wrong with it, for the operator.
+    pub fn parse(json: &str) -> Result<Self, Problem> {
+        const NONE: &str = "it is no JSON of a service account's key or an authorized user";
+        let account = serde_json::from_str(json).map_err(|_| Problem::Unusable(NONE))?;
+        if let Self::ServiceAccount(account) = &account {
+            key_pair(&account.private_key)?;
+        }
+        Ok(account)
     }
 
-    /// Where to POST [`Self::form`], as `application/x-www-form-urlencoded`.
+    /// Where it says that tokens are to be had.
     pub fn token_uri(&self) -> &str {
         match self {
             Self::ServiceAccount(account) => account.token_uri(),
@@ -102,44 +116,37 @@ impl Credential {
         }
     }
 
-    /// The body that asks for a token at `now`. `sign` makes the RSASSA-PKCS1-v1_5
-    /// SHA-256 signature of its argument with [`ServiceAccount::private_key`];
-    /// it is not called for a user's credential.
-    pub fn form(&self, now: u64, sign: impl FnOnce(&[u8]) -> Vec<u8>) -> String {
+    /// The project that is billed for what is asked with its tokens.
+    pub fn quota_project(&self) -> Option<&str> {
         match self {
+            Self::ServiceAccount(account) => account.quota_project_id.as_deref(),
+            Self::AuthorizedUser(user) => user.quota_project_id.as_deref(),
+        }
+    }
+
+    /// The body that asks for a token, as `application/x-www-form-urlencoded`.
+    fn form(&self, now: u64) -> Result<Zeroizing<String>, Problem> {
+        let form = match self {
             Self::ServiceAccount(account) => {
-                let grant = segment("urn:ietf:params:oauth:grant-type:jwt-bearer");
-                let assertion = account.assertion(now, sign);
+                let grant = encoded("urn:ietf:params:oauth:grant-type:jwt-bearer");
+                let assertion = account.assertion(now)?;
                 format!("grant_type={grant}&assertion={assertion}")
             }
             Self::AuthorizedUser(user) => format!(
                 "grant_type=refresh_token&client_id={}&client_secret={}&refresh_token={}",
-                segment(&user.client_id),
-                segment(&user.client_secret),
-                segment(&user.refresh_token),
+                encoded(&user.client_id),
+                encoded(&user.client_secret),
+                encoded(&user.refresh_token),
             ),
-        }
+        };
+        Ok(Zeroizing::new(form))
     }
 }
 
-fn segment(text: &str) -> String {
+fn encoded(text: &str) -> String {
     let mut encoded = String::new();
     percent_encode(text, &mut encoded);
     encoded
-}
-
-/// Whole seconds; what is out of range is none.
-fn seconds(number: f64) -> u64 {
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "in range and not negative"
-    )]
-    if (0.0..=1e9).contains(&number) {
-        number as u64
-    } else {
-        0
-    }
 }
 
 impl ServiceAccount {
@@ -148,7 +155,7 @@ impl ServiceAccount {
     }
 
     /// What is signed: header and claims of a JWT.
-    pub fn signing_input(&self, now: u64) -> String {
+    fn signing_input(&self, now: u64) -> String {
         let mut header = json!({ "alg": "RS256", "typ": "JWT" });
         if let (Some(header), Some(id)) = (header.as_object_mut(), &self.private_key_id) {
             header.insert("kid".to_owned(), id.as_str().into());
@@ -166,150 +173,166 @@ impl ServiceAccount {
     }
 
     /// The signed JWT.
-    pub fn assertion(&self, now: u64, sign: impl FnOnce(&[u8]) -> Vec<u8>) -> String {
+    fn assertion(&self, now: u64) -> Result<String, Problem> {
         let input = self.signing_input(now);
-        let signature = URL_SAFE_NO_PAD.encode(sign(input.as_bytes()));
-        format!("{input}.{signature}")
+        let signature = rs256(&self.private_key, input.as_bytes())?;
+        Ok(format!("{input}.{}", URL_SAFE_NO_PAD.encode(signature)))
     }
 }
 
-/// An access token: `authorization: Bearer VALUE`.
-#[derive(Clone, PartialEq, Eq)]
+/// Read at each use, once an hour, so that it lies around in one form only.
+fn key_pair(pem: &str) -> Result<RsaKeyPair, Problem> {
+    const NONE: Problem = Problem::Unusable("its private_key is no RSA key in PEM");
+    let der = PrivateKeyDer::from_pem_slice(pem.as_bytes()).map_err(|_| NONE)?;
+    match der {
+        PrivateKeyDer::Pkcs8(der) => RsaKeyPair::from_pkcs8(der.secret_pkcs8_der()),
+        PrivateKeyDer::Pkcs1(der) => RsaKeyPair::from_der(der.secret_pkcs1_der()),
+        _ => return Err(NONE),
+    }
+    .map_err(|_| NONE)
+}
+
+fn rs256(pem: &str, input: &[u8]) -> Result<Vec<u8>, Problem> {
+    let pair = key_pair(pem)?;
+    let mut signature = vec![0; pair.public().modulus_len()];
+    pair.sign(
+        &RSA_PKCS1_SHA256,
+        &SystemRandom::new(),
+        input,
+        &mut signature,
+    )
+    .map_err(|_| Problem::Unusable("its private_key does not sign"))?;
+    Ok(signature)
+}
+
+impl Source {
+    pub(super) fn place(&self) -> String {
+        match &self.from {
+            Origin::Endpoint(_, url) | Origin::Metadata(url) => url.to_string(),
+        }
+    }
+
+    pub(super) async fn fetch(&self) -> Result<Lease, Problem> {
+        let now = unix(SystemTime::now());
+        match &self.from {
+            Origin::Endpoint(account, url) => {
+                let form = "application/x-www-form-urlencoded";
+                let question = Question {
+                    method: "POST",
+                    url,
+                    headers: vec![("content-type", HeaderValue::from_static(form))],
+                    body: account.form(now)?,
+                };
+                self.read(url, &question.ask().await?, now)
+            }
+            Origin::Metadata(base) => {
+                let url = base.join(METADATA_TOKEN);
+                let question = Question {
+                    method: "GET",
+                    url: &url,
+                    headers: vec![("metadata-flavor", HeaderValue::from_static("Google"))],
+                    body: Zeroizing::default(),
+                };
+                self.read(&url, &question.ask().await?, now)
+            }
+        }
+    }
+
+    /// Reads what was answered to a question of `now`.
+    fn read(&self, url: &Url, answer: &Answer, now: u64) -> Result<Lease, Problem> {
+        #[derive(Deserialize)]
+        struct Reply {
+            access_token: String,
+            expires_in: Option<f64>,
+        }
+        if !(200..300).contains(&answer.status) {
+            let code = error_code(&answer.body);
+            return Err(Problem::Refused(url.to_string(), answer.status, code));
+        }
+        let reply: Result<Reply, _> = serde_json::from_slice(&answer.body);
+        match reply {
+            Ok(reply) if !reply.access_token.is_empty() => {
+                let life = reply.expires_in.map_or(LIFE, seconds);
+                let token = Token::new(reply.access_token, self.quota_project.clone());
+                Ok(Lease {
+                    value: Value::Token(token),
+                    ends: Some(now.saturating_add(life)),
+                    early: EARLY,
+                })
+            }
+            _ => Err(Problem::NoCredential(url.to_string())),
+        }
+    }
+}
+
+/// Whole seconds; what is out of range is none.
+fn seconds(number: f64) -> u64 {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "in range and not negative"
+    )]
+    if (0.0..=1e9).contains(&number) {
+        number as u64
+    } else {
+        0
+    }
+}
+
+/// The error code of RFC 6749 (5.2), for the log: `: invalid_grant`. Whatever
+/// is not a word in lower case is not shown.
+fn error_code(body: &[u8]) -> String {
+    #[derive(Deserialize)]
+    struct Refusal {
+        error: String,
+    }
+    let refusal: Result<Refusal, _> = serde_json::from_slice(body);
+    match refusal {
+        Ok(Refusal { error })
+            if error.len() <= 64 && error.bytes().all(|b| b.is_ascii_lowercase() || b == b'_') =>
+        {
+            format!(": {error}")
+        }
+        _ => String::new(),
+    }
+}
+
+/// An access token, with the project that is billed.
+#[derive(PartialEq, Eq)]
 pub struct Token {
-    pub value: String,
-    /// Unix seconds.
-    pub expires_at: u64,
+    value: Zeroizing<String>,
+    project: Option<String>,
+}
+
+impl Token {
+    pub fn new(value: String, project: Option<String>) -> Self {
+        Self {
+            value: Zeroizing::new(value),
+            project,
+        }
+    }
+
+    pub(super) fn secret(&self) -> &str {
+        &self.value
+    }
+
+    pub(super) fn headers(&self) -> Result<Vec<(HeaderName, HeaderValue)>, Problem> {
+        let bearer = Zeroizing::new(format!("Bearer {}", &*self.value));
+        let mut headers = vec![(AUTHORIZATION, sensitive(&bearer)?)];
+        if let Some(project) = &self.project {
+            let name = HeaderName::from_static("x-goog-user-project");
+            headers.push((name, sensitive(project)?));
+        }
+        Ok(headers)
+    }
 }
 
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Token(.., expires_at: {})", self.expires_at)
-    }
-}
-
-impl Token {
-    /// Reads what the token endpoint or the metadata server answered; `now` is
-    /// when it was asked.
-    ///
-    /// # Errors
-    /// [`Problem::Refused`] for an OAuth error, [`Problem::Answer`] for anything
-    /// else that is no token.
-    pub fn parse(json: &[u8], now: u64) -> Result<Self, Problem> {
-        #[derive(Deserialize)]
-        struct Reply {
-            access_token: Option<String>,
-            expires_in: Option<f64>,
-            error: Option<serde_json::Value>,
-        }
-        let reply: Reply = serde_json::from_slice(json).map_err(|_| Problem::Answer)?;
-        match (reply.access_token, reply.error) {
-            (_, Some(error)) if !error.is_null() => Err(Problem::Refused),
-            (Some(value), _) if !value.is_empty() => {
-                let life = reply.expires_in.map_or(LIFE, seconds);
-                Ok(Self {
-                    value,
-                    expires_at: now.saturating_add(life),
-                })
-            }
-            _ => Err(Problem::Answer),
-        }
-    }
-
-    /// Whether to ask for another: early, while this one still serves.
-    pub fn is_due(&self, now: u64) -> bool {
-        now.saturating_add(EARLY) >= self.expires_at
-    }
-
-    /// Whether it serves no more.
-    pub fn is_expired(&self, now: u64) -> bool {
-        now >= self.expires_at
+        f.write_str("Token(..)")
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::Value;
-
-    const ACCOUNT: &str = r#"{"type":"service_account","project_id":"p","private_key_id":"k1",
-        "private_key":"-----BEGIN PRIVATE KEY-----\nAA\n-----END PRIVATE KEY-----\n",
-        "client_email":"a@p.iam.gserviceaccount.com","client_id":"1",
-        "token_uri":"https://oauth2.googleapis.com/token","universe_domain":"googleapis.com"}"#;
-
-    #[test]
-    fn an_assertion_is_header_claims_and_signature() {
-        let credential = Credential::parse(ACCOUNT.as_bytes()).unwrap();
-        let form = credential.form(1000, |input| {
-            assert_eq!(input.iter().filter(|b| **b == b'.').count(), 1);
-            vec![0xFF, 0xFE]
-        });
-        let grant = "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&assertion=";
-        let parts: Vec<&str> = form.strip_prefix(grant).unwrap().split('.').collect();
-        let read = |part: &str| -> Value {
-            serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()
-        };
-        assert_eq!(
-            read(parts[0]),
-            json!({"alg":"RS256","typ":"JWT","kid":"k1"})
-        );
-        assert_eq!(
-            read(parts[1]),
-            json!({
-                "iss":"a@p.iam.gserviceaccount.com","sub":"a@p.iam.gserviceaccount.com",
-                "scope":"https://www.googleapis.com/auth/cloud-platform",
-                "aud":"https://oauth2.googleapis.com/token","iat":1000,"exp":4600
-            })
-        );
-        assert_eq!(parts[2], "__4");
-        assert_eq!(
-            credential.token_uri(),
-            "https://oauth2.googleapis.com/token"
-        );
-    }
-
-    #[test]
-    fn a_users_credential_is_refreshed_without_a_signature() {
-        let json = br#"{"type":"authorized_user","client_id":"c","client_secret":"s/1","refresh_token":"1//r"}"#;
-        let credential = Credential::parse(json).unwrap();
-        let form = credential.form(0, |_| panic!("nothing is signed"));
-        assert_eq!(
-            form,
-            "grant_type=refresh_token&client_id=c&client_secret=s%2F1&refresh_token=1%2F%2Fr"
-        );
-    }
-
-    #[test]
-    fn what_is_secret_is_not_printed() {
-        let credential = Credential::parse(ACCOUNT.as_bytes()).unwrap();
-        let token = Token {
-            value: "ya29.secret".to_owned(),
-            expires_at: 7,
-        };
-        let Credential::ServiceAccount(account) = &credential else {
-            panic!("an account")
-        };
-        let printed = format!("{credential:?} {account:?} {token:?}");
-        assert!(
-            !printed.contains("PRIVATE") && !printed.contains("ya29"),
-            "{printed}"
-        );
-    }
-
-    #[test]
-    fn a_token_is_renewed_before_it_ends() {
-        let json = br#"{"access_token":"t","expires_in":3599.0,"token_type":"Bearer"}"#;
-        let token = Token::parse(json, 100).unwrap();
-        assert_eq!(token.expires_at, 3699);
-        assert!(!token.is_due(3473) && token.is_due(3474));
-        assert!(!token.is_expired(3698) && token.is_expired(3699));
-    }
-
-    #[test]
-    fn what_is_no_token_is_a_problem() {
-        let refused = br#"{"error":"invalid_grant","error_description":"Invalid JWT"}"#;
-        assert_eq!(Token::parse(refused, 0), Err(Problem::Refused));
-        assert_eq!(Token::parse(b"{}", 0), Err(Problem::Answer));
-        assert_eq!(Token::parse(b"<html>", 0), Err(Problem::Answer));
-        assert_eq!(Credential::parse(b"{}").unwrap_err(), Problem::Credential);
-    }
-}
+#[path = "google_tests.rs"]
+mod tests;

@@ -6,6 +6,7 @@
 //! anything else. Until then nothing has reached the client and the next
 //! candidate can still serve it.
 
+use super::authority::Authority;
 use super::exchange::{self, Exchanged};
 use super::translate::{Lane, Sending};
 use super::translated;
@@ -162,6 +163,17 @@ impl Failure {
         )
     }
 
+    pub(super) fn unauthorized(e: impl ToString) -> Self {
+        let text = "The credential for the provider could not be had.";
+        Self::new(
+            AttemptOutcome::AuthFailed,
+            Next::Target,
+            ErrorKind::UpstreamAuth,
+            text,
+            e,
+        )
+    }
+
     pub(super) fn reset(e: impl ToString) -> Self {
         let text = "The provider broke off before its answer.";
         Self::new(
@@ -200,8 +212,13 @@ impl Failure {
 pub async fn run(plan: &Plan<'_>, head: RequestHeader) -> Result<Served, Failure> {
     let began = Instant::now();
     let attempt = async {
-        let exchanged = exchange::run(plan, head).await?;
-        receive(plan, exchanged, began.elapsed()).await
+        let authority = Authority::of(plan.provider).await?;
+        let exchanged = exchange::run(plan, head, authority.as_ref()).await?;
+        let result = receive(plan, exchanged, began.elapsed()).await;
+        if let (Some(authority), Err(failure)) = (&authority, &result) {
+            authority.learn(failure);
+        }
+        result
     };
     match tokio::time::timeout_at(plan.deadline.into(), attempt).await {
         Ok(result) => result,

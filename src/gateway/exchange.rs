@@ -1,6 +1,7 @@
 //! One request on one connection: connect, send, and read the answer's head.
 
 use super::attempt::{Failure, Plan};
+use super::authority::Authority;
 use bytes::Bytes;
 use pingora_core::connectors::http::Connector;
 use pingora_core::protocols::http::client::HttpSession;
@@ -37,8 +38,14 @@ pub struct Exchanged {
     pub answer_by: Instant,
 }
 
-/// Connects, sends, and reads the head of the final response.
-pub async fn run(plan: &Plan<'_>, head: RequestHeader) -> Result<Exchanged, Failure> {
+/// Connects, sends, and reads the head of the final response. The credential
+/// goes on last, each time that something is sent: a signature is for these
+/// bytes and this moment.
+pub async fn run(
+    plan: &Plan<'_>,
+    head: RequestHeader,
+    authority: Option<&Authority>,
+) -> Result<Exchanged, Failure> {
     let body = &plan.sending.pieces;
     let peer = &plan.address.peer;
     let mut tries = 0;
@@ -62,9 +69,12 @@ pub async fn run(plan: &Plan<'_>, head: RequestHeader) -> Result<Exchanged, Fail
         } else {
             head.take()
         };
-        let Some(sending) = sending else {
+        let Some(mut sending) = sending else {
             return Err(Failure::reset("no request left to send"));
         };
+        if let Some(authority) = authority {
+            authority.sign(&mut sending, body)?;
+        }
         let began = Instant::now();
         let e = match exchange(plan, &mut session, sending, body).await {
             Ok((sent_all, answer_by)) => {

@@ -11,6 +11,7 @@
 //! ```
 
 mod attempt;
+mod authority;
 mod ctx;
 mod dispatch;
 mod exchange;

@@ -1,5 +1,5 @@
 //! The work behind the requests: reloads, name resolution, health checks,
-//! telling systemd, and stopping in good order.
+//! credentials that end, telling systemd, and stopping in good order.
 
 use crate::reload::Reloader;
 use crate::route::balance::{Pool, RESOLVE_EVERY};
@@ -155,6 +155,11 @@ impl Control {
     /// Starts what is due, without waiting for it, and shows what is known.
     fn tend(&self) {
         let table = self.reloader.table.load_full();
+        for provider in table.providers.values() {
+            if let Some(credential) = &provider.credential {
+                credential.tend();
+            }
+        }
         let mut schedule = self.schedule.lock().unwrap_or_else(PoisonError::into_inner);
         for (pool, tended) in schedule.idle(&table) {
             let (schedule, reloader) = (Arc::clone(&self.schedule), Arc::clone(&self.reloader));

@@ -1,8 +1,9 @@
-//! The providers' part of the compiler: base URLs, credentials, connection
+//! The providers' part of the compiler: base URLs, headers, connection
 //! settings and health checks, each checked where it is read.
 
 use super::Provider;
 use super::compile::{Compiler, Unresolved, path};
+use super::compile_credential::owns;
 use super::provider::wire;
 use crate::config::{self, HeaderSource, Path, Secret};
 use crate::route::balance::{Pool, PoolSpec, Strategy};
@@ -49,6 +50,10 @@ impl<'a> Compiler<'a> {
     ) -> Option<Provider> {
         let origins = self.origins(name, written);
         let (headers, secrets) = self.headers(name, written)?;
+        let credential = self.credential(name, written, &origins);
+        if self.absent.contains(name) {
+            return None;
+        }
         let options = self.peer_options(name, written);
         let probe = self.probe(name, written, &headers);
         // A renewed authority is another trust, under the same path.
@@ -74,6 +79,7 @@ impl<'a> Compiler<'a> {
             pool: self.pool(name, spec),
             timeouts: written.timeouts.clone(),
             headers,
+            credential,
             secrets,
             models: written.models.iter().map(Pattern::new).collect(),
         })
@@ -158,6 +164,10 @@ impl<'a> Compiler<'a> {
                 self.error(at, "this header belongs to the gateway", "remove it");
                 continue;
             }
+            if owns(written, &header) {
+                self.error(at, "this header belongs to the credential", "remove it");
+                continue;
+            }
             let value = match source {
                 HeaderSource::Literal(text) => HeaderValue::from_str(text).ok(),
                 HeaderSource::Reference(reference) => match reference.resolve() {
@@ -180,7 +190,7 @@ impl<'a> Compiler<'a> {
         Some((headers, secrets))
     }
 
-    fn unresolved(&mut self, at: Path, reason: &str) {
+    pub(super) fn unresolved(&mut self, at: Path, reason: &str) {
         let hint = "set it where the gateway runs, or mark the provider optional = true";
         match self.unresolved {
             Unresolved::Warn => self.warn(at, reason, hint),

@@ -3,10 +3,12 @@
 //! One request reads one table, pinned when it arrives, so a reload in
 //! mid-request changes nothing for it. Compiling (`compile`) checks
 //! everything that can be known before a request comes; after it, nothing in
-//! here fails. Pools, with their health and connections, are carried over from
-//! the previous table where their settings are the same.
+//! here fails. Pools, with their health and connections, and credentials, with
+//! what they hold, are carried over from the previous table where their settings
+//! are the same.
 
 mod compile;
+mod compile_credential;
 mod compile_provider;
 mod provider;
 
@@ -198,5 +200,7 @@ impl Route {
     }
 }
 
+#[cfg(test)]
+mod credential_tests;
 #[cfg(test)]
 mod tests;

@@ -3,6 +3,7 @@
 use crate::chat::models;
 use crate::chat::{Capabilities, Operation, Speech};
 use crate::config::Secret;
+use crate::credential::Credential;
 use crate::dialect::anthropic::Anthropic;
 use crate::dialect::bedrock::Bedrock;
 use crate::dialect::cohere::Cohere;
@@ -26,8 +27,10 @@ pub struct Provider {
     pub options: BTreeMap<String, String>,
     pub pool: Arc<Pool>,
     pub timeouts: Timeouts,
-    /// Added to every request, the credential among them.
+    /// Added to every request, a fixed credential among them.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// A credential that is more than a header.
+    pub credential: Option<Arc<Credential>>,
     /// Never to be seen by a client.
     pub(super) secrets: Vec<Secret>,
     pub(super) models: Vec<Pattern>,
@@ -102,9 +105,13 @@ impl Provider {
 
     /// `text` without this provider's secrets.
     pub fn scrub(&self, text: &str) -> String {
-        self.secrets.iter().fold(text.to_owned(), |text, secret| {
+        let text = self.secrets.iter().fold(text.to_owned(), |text, secret| {
             text.replace(secret.expose(), "[redacted]")
-        })
+        });
+        match &self.credential {
+            Some(credential) => credential.scrub(&text),
+            None => text,
+        }
     }
 }
 

@@ -97,7 +97,8 @@ impl Metrics {
             )?,
             auth_failures: declare.counters(
                 "tollgate_provider_auth_failures_total",
-                "Answers 401 or 403 of a provider: the credential in the config is wrong.",
+                "Attempts that failed at a provider's credential: answered with 401 or 403, or it \
+                 could not be fetched.",
                 &["provider"],
             )?,
             endpoint_healthy: declare.gauges(
@@ -195,7 +196,7 @@ impl Metrics {
         });
     }
 
-    /// Counts a 401 or 403 of a provider.
+    /// Counts a 401 or 403 of a provider, or a credential that is not there.
     pub fn provider_auth_failure(&self, provider: &str) {
         with(&self.auth_failures, &[provider], |failures| failures.inc());
     }

@@ -191,7 +191,7 @@ pub enum AttemptOutcome {
     RateLimited,
     /// 5xx.
     ServerError,
-    /// 401 or 403: the gateway's own credential is wrong.
+    /// 401 or 403: the gateway's own credential is wrong; or it could not be fetched.
     AuthFailed,
     /// Another 4xx: the provider does not take this request.
     Rejected,
