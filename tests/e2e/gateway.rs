@@ -194,14 +194,31 @@ impl Gateway {
         })
     }
 
+    /// Starts a gateway as `start` does, with these variables in its environment.
+    pub fn start_in(environment: &[(&str, &str)], toml: &str) -> Self {
+        Self::start_all(environment, |address, admin| {
+            format!(
+                "[[listen]]\naddress = \"{address}\"\n\n[admin]\nlisten = \"{admin}\"\n\n{toml}"
+            )
+        })
+    }
+
     /// Starts a gateway from the whole text of a config, made from its address and its admin address.
+    pub fn start_from(text: impl Fn(SocketAddr, SocketAddr) -> String) -> Self {
+        Self::start_all(&[], text)
+    }
+
+    /// Starts a gateway from an environment and a config.
     ///
     /// # Panics
     /// When it does not become ready; the message shows what it printed.
-    pub fn start_from(text: impl Fn(SocketAddr, SocketAddr) -> String) -> Self {
+    fn start_all(
+        environment: &[(&str, &str)],
+        text: impl Fn(SocketAddr, SocketAddr) -> String,
+    ) -> Self {
         let mut failures = String::new();
         for _ in 0..4 {
-            match Self::try_start(&text) {
+            match Self::try_start(environment, &text) {
                 Ok(gateway) => return gateway,
                 Err(failure) => failures.push_str(&failure),
             }
@@ -209,7 +226,10 @@ impl Gateway {
         panic!("the gateway did not start:\n{failures}");
     }
 
-    fn try_start(text: impl Fn(SocketAddr, SocketAddr) -> String) -> Result<Self, String> {
+    fn try_start(
+        environment: &[(&str, &str)],
+        text: impl Fn(SocketAddr, SocketAddr) -> String,
+    ) -> Result<Self, String> {
         let directory = directory();
         let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let admin = SocketAddr::from(([127, 0, 0, 1], free_port()));
@@ -219,6 +239,7 @@ impl Gateway {
             .args(["run", "-c"])
             .arg(&config)
             .env(SECRET_VARIABLE, SECRET)
+            .envs(environment.iter().copied())
             .current_dir(&*directory)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

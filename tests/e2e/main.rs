@@ -27,6 +27,8 @@ mod access_log;
 mod adversity;
 mod body;
 mod cli;
+mod credential_aws;
+mod credential_google;
 mod endpoints;
 mod errors;
 mod failover;

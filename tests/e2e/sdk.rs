@@ -13,14 +13,14 @@ use crate::wait::{DEADLINE, within};
 const NARROW: &str = "tg-sdk-narrow-key";
 const SCRIPTS: [&str; 5] = ["chat", "tools", "embeddings", "models", "errors"];
 
-fn prepared(variable: &str) -> PathBuf {
+pub fn prepared(variable: &str) -> PathBuf {
     let Some(path) = std::env::var_os(variable).filter(|value| !value.is_empty()) else {
         panic!("{variable} is not set: run `make test`, which installs the SDKs and says where");
     };
     PathBuf::from(path)
 }
 
-fn sources() -> PathBuf {
+pub fn sources() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sdk")
 }
 
