@@ -3,8 +3,8 @@
 #
 # Holds the unit to its word, on any machine with systemd-analyze: no running systemd,
 # no root, no installed tollgate. Fails on
-#   - anything `systemd-analyze verify` says about the unit, alone or with edge.conf,
-#   - an exposure above 2.0 in `systemd-analyze security`, alone or with edge.conf.
+#   - anything `systemd-analyze verify` says about the unit, alone or with a drop-in,
+#   - an exposure above 2.0 in `systemd-analyze security`, alone or with a drop-in.
 #
 # `verify` looks for the binaries of Exec lines and for the units of After=. Both are put
 # into a scratch root, so that neither this machine's units nor a missing /usr/bin/tollgate
@@ -58,13 +58,22 @@ exposure() {
     echo "$report" | sed -n "s/^.*Overall exposure level for tollgate.service: \([0-9.]*\).*/$2: exposure \1/p"
 }
 
+# with DROP-IN: a scratch root whose unit has it.
+with() {
+    root=$(scratch_root)
+    mkdir "$root/usr/lib/systemd/system/tollgate.service.d"
+    cp "$here/$1" "$root/usr/lib/systemd/system/tollgate.service.d/"
+    echo "$root"
+}
+
 plain=$(scratch_root)
-edge=$(scratch_root)
-trap 'rm -rf -- "$plain" "$edge"' EXIT
-mkdir "$edge/usr/lib/systemd/system/tollgate.service.d"
-cp "$here/edge.conf" "$edge/usr/lib/systemd/system/tollgate.service.d/"
+edge=$(with edge.conf)
+cloud=$(with cloud.conf)
+trap 'rm -rf -- "$plain" "$edge" "$cloud"' EXIT
 
 verify "$plain" tollgate.service
 verify "$edge" "tollgate.service with edge.conf"
+verify "$cloud" "tollgate.service with cloud.conf"
 exposure "$plain" tollgate.service
 exposure "$edge" "tollgate.service with edge.conf"
+exposure "$cloud" "tollgate.service with cloud.conf"
