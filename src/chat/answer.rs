@@ -2,6 +2,7 @@
 //! ([`Event`]). A decoder per provider format makes events, an encoder per
 //! client format reads them.
 
+use super::Sealed;
 use serde_json::Value;
 
 /// A whole answer.
@@ -104,19 +105,19 @@ pub enum Event {
     /// Ends the running thought.
     Signature {
         choice: u32,
-        signature: String,
+        signature: Sealed,
     },
-    /// A whole thought that only its provider can read.
+    /// A whole thought that only its model can read.
     RedactedThought {
         choice: u32,
-        data: String,
+        data: Sealed,
     },
     CallStart {
         choice: u32,
         call: u32,
         id: String,
         name: String,
-        signature: Option<String>,
+        signature: Option<Sealed>,
     },
     /// A piece of a call's JSON text. A call without any is a call with `{}`:
     /// decoders say so before its end.

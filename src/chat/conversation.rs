@@ -5,6 +5,7 @@
 //! It keeps what was said, not how: texts are unescaped, tool arguments stay
 //! the JSON text that a model wrote. Nothing in it is invented.
 
+use super::Sealed;
 use serde_json::{Map, Value};
 
 /// A whole request.
@@ -214,9 +215,9 @@ pub struct CacheMark {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Thought {
     pub text: String,
-    pub signature: Option<String>,
-    /// A thought that only its provider can read.
-    pub redacted: Option<String>,
+    pub signature: Option<Sealed>,
+    /// A thought that only its model can read.
+    pub redacted: Option<Sealed>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -226,7 +227,7 @@ pub struct ToolCall {
     /// JSON text as the model wrote it; may be empty, may be no JSON.
     pub arguments: String,
     /// Gemini's `thoughtSignature` of this call.
-    pub signature: Option<String>,
+    pub signature: Option<Sealed>,
 }
 
 /// A tool on offer.

@@ -7,9 +7,11 @@ mod conversation;
 mod inspect;
 pub mod models;
 mod operation;
+mod sealed;
 
 pub use answer::*;
 pub use capability::*;
 pub use conversation::*;
 pub use inspect::{InspectError, Request, inspect};
 pub use operation::{Media, Operation, Speech};
+pub use sealed::{Origin, Sealed};

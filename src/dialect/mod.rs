@@ -54,14 +54,15 @@ pub trait Dialect: Send + Sync {
     /// When the target cannot carry something that changes the meaning.
     fn chat(&self, asked: &Conversation, target: Target<'_>) -> Result<Rendered, Unsupported>;
 
-    /// Reads a whole answer of status 2xx.
+    /// Reads a whole answer of status 2xx, of the model that was asked.
     ///
     /// # Errors
     /// When it is none. An error inside a 2xx is `Ok(Err(failure))`.
-    fn answer(&self, body: &[u8]) -> Result<Result<Answer, Failure>, DecodeError>;
+    fn answer(&self, model: &str, body: &[u8]) -> Result<Result<Answer, Failure>, DecodeError>;
 
-    /// A decoder for one stream; `limit` bounds one event, in bytes.
-    fn decoder(&self, limit: usize) -> Box<dyn Decoder>;
+    /// A decoder for one stream of the model that was asked; `limit` bounds one
+    /// event, in bytes.
+    fn decoder(&self, model: &str, limit: usize) -> Box<dyn Decoder>;
 
     /// Reads an answer that is not 2xx. `header` looks a response header up by
     /// its lower-case name.

@@ -43,6 +43,8 @@ pub struct Plan<'a> {
     pub provider: &'a Arc<Provider>,
     pub address: &'a Arc<Address>,
     pub sending: &'a Sending,
+    /// What the provider calls the model.
+    pub model: &'a str,
     pub operation: Operation,
     /// The client asked for a stream.
     pub stream: bool,

@@ -151,6 +151,7 @@ async fn once(
         provider,
         address: &address,
         sending,
+        model: &target.model,
         operation: outgoing.call.operation,
         stream: outgoing.request.stream,
         limits: &ctx.table.limits,

@@ -50,7 +50,7 @@ async fn whole(
         let vectors = wire.embedded(&header, &body).map_err(|e| unreadable(&e))?;
         return Ok(Body::Vectors { vectors, base64 });
     }
-    match wire.answer(&body).map_err(|e| unreadable(&e))? {
+    match wire.answer(plan.model, &body).map_err(|e| unreadable(&e))? {
         Ok(answer) => Ok(Body::Answer(Box::new(answer))),
         Err(failure) => Err(told(plan, failure)),
     }
@@ -62,7 +62,7 @@ const HELD: usize = 1024;
 
 /// Reads up to the first event that says something.
 async fn events(plan: &Plan<'_>, mut open: Open, by: Instant) -> Result<Body, Failure> {
-    let mut decoder = plan.provider.wire.decoder(plan.limits.event);
+    let mut decoder = plan.provider.wire.decoder(plan.model, plan.limits.event);
     let mut events = Vec::new();
     loop {
         match read(&mut open, by).await? {

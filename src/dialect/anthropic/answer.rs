@@ -2,7 +2,9 @@
 //! reasons, citations.
 
 use super::{blocks, failure};
-use crate::chat::{Answer, Choice, DecodeError, Failure, Finish, Thought, ToolCall, Usage};
+use crate::chat::{
+    Answer, Choice, DecodeError, Failure, Finish, Origin, Sealed, Thought, ToolCall, Usage,
+};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -240,12 +242,14 @@ fn choice(blocks: Vec<&RawValue>, id: Option<&str>, stop: &Stop) -> Result<Choic
                 let block: ThinkingBlock = parse(raw, "thinking block")?;
                 choice.thoughts.push(Thought {
                     text: block.thinking.unwrap_or_default(),
-                    signature: block.signature.filter(|signature| !signature.is_empty()),
+                    signature: block.signature.and_then(sealed),
                     redacted: None,
                 });
             }
             "redacted_thinking" => choice.thoughts.push(Thought {
-                redacted: parse::<RedactedBlock>(raw, "redacted_thinking block")?.data,
+                redacted: parse::<RedactedBlock>(raw, "redacted_thinking block")?
+                    .data
+                    .and_then(sealed),
                 ..Thought::default()
             }),
             "tool_use" => {
@@ -272,6 +276,11 @@ fn choice(blocks: Vec<&RawValue>, id: Option<&str>, stop: &Stop) -> Result<Choic
     }
     choice.finish = Some(stop.finish(!choice.calls.is_empty()));
     Ok(choice)
+}
+
+/// What Claude wants back as it is.
+pub(super) fn sealed(text: String) -> Option<Sealed> {
+    (!text.is_empty()).then(|| Sealed::new(Origin::Claude, text))
 }
 
 fn add_text(block: TextBlock, chars: &mut usize, choice: &mut Choice) {

@@ -7,7 +7,9 @@
 
 use super::blocks;
 use super::body::{Block, Role, Turn};
-use crate::chat::{self, Capabilities, Conversation, Losses, Message, Thought, Unsupported};
+use crate::chat::{
+    self, Capabilities, Conversation, Losses, Message, Origin, Sealed, Thought, Unsupported,
+};
 
 /// A conversation's messages, as the API takes them.
 #[derive(Debug)]
@@ -131,13 +133,16 @@ impl<'a, 'l> Writer<'a, 'l> {
         Ok(())
     }
 
-    /// A thought goes back only with the signature that makes it Anthropic's.
+    /// A thought goes back only with the signature that makes it Claude's.
     fn thought(&mut self, thought: &'a Thought) -> Result<Option<Block<'a>>, Unsupported> {
-        let signature = thought.signature.as_deref().filter(|s| !s.is_empty());
-        if let Some(data) = &thought.redacted {
+        if let Some(redacted) = &thought.redacted {
+            let Some(data) = own(redacted) else {
+                self.losses.drop("messages[].thinking_blocks")?;
+                return Ok(None);
+            };
             return Ok(Some(Block::RedactedThinking { data }));
         }
-        if let Some(signature) = signature {
+        if let Some(signature) = thought.signature.as_ref().and_then(own) {
             let thinking = &thought.text;
             return Ok(Some(Block::Thinking {
                 thinking,
@@ -146,6 +151,8 @@ impl<'a, 'l> Writer<'a, 'l> {
         }
         if !thought.text.is_empty() {
             self.losses.drop("messages[].reasoning_content")?;
+        } else if thought.signature.is_some() {
+            self.losses.drop("messages[].thinking_blocks")?;
         }
         Ok(None)
     }
@@ -208,6 +215,13 @@ impl<'a, 'l> Writer<'a, 'l> {
         }
         Ok(())
     }
+}
+
+/// What Claude itself sealed.
+fn own(sealed: &Sealed) -> Option<&str> {
+    sealed
+        .read_by(&[Origin::Claude])
+        .filter(|text| !text.is_empty())
 }
 
 /// Whether the model may think on: inside a tool loop a model that thinks by

@@ -48,11 +48,11 @@ impl Dialect for Anthropic {
         rendered("/messages", &body, target, losses)
     }
 
-    fn answer(&self, body: &[u8]) -> Result<Result<Answer, Failure>, DecodeError> {
+    fn answer(&self, _: &str, body: &[u8]) -> Result<Result<Answer, Failure>, DecodeError> {
         answer::read(body)
     }
 
-    fn decoder(&self, limit: usize) -> Box<dyn Decoder> {
+    fn decoder(&self, _: &str, limit: usize) -> Box<dyn Decoder> {
         Box::new(stream::Stream::new(limit))
     }
 

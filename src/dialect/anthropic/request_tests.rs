@@ -7,6 +7,7 @@ use crate::chat::{
     Sampling, SamplingRule, Source, Thinking, Thought, Tool, ToolCall, ToolChoice, Turn,
     Unsupported,
 };
+use crate::chat::{Origin, Sealed};
 use crate::dialect::{Dialect as _, Embeddings, Rendered, Target};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -415,11 +416,11 @@ fn thoughts_come_first_with_their_signatures() {
         thoughts: vec![
             Thought {
                 text: "t".into(),
-                signature: Some("s".into()),
+                signature: Some(Sealed::new(Origin::Claude, "s")),
                 redacted: None,
             },
             Thought {
-                redacted: Some("r".into()),
+                redacted: Some(Sealed::new(Origin::Claude, "r")),
                 ..Thought::default()
             },
             Thought {
@@ -435,7 +436,7 @@ fn thoughts_come_first_with_their_signatures() {
             },
         ],
         calls: vec![ToolCall {
-            signature: Some("g".into()),
+            signature: Some(Sealed::new(Origin::Gemini, "g")),
             ..call("a", "f", "")
         }],
         name: Some("me".into()),
@@ -818,7 +819,7 @@ fn a_tool_loop_without_its_thoughts_goes_on_without_thinking() {
     };
     let kept = Thought {
         text: "t".into(),
-        signature: Some("s".into()),
+        signature: Some(Sealed::new(Origin::Claude, "s")),
         redacted: None,
     };
     let (body, dropped) = Asking::of(budget()).sends(&with(vec![kept]));

@@ -5,7 +5,7 @@
 
 use super::answer::{
     CallBlock, Counts, Kind, RedactedBlock, Stop, TextBlock, ThinkingBlock, annotations, number,
-    parse,
+    parse, sealed,
 };
 use super::failure;
 use crate::chat::{DecodeError, Decoder, Event};
@@ -259,7 +259,8 @@ impl Stream {
             }
             "redacted_thinking" => {
                 let block: RedactedBlock = parse(raw, "redacted_thinking block")?;
-                out.extend(block.data.map(|data| Event::RedactedThought {
+                let data = block.data.and_then(sealed);
+                out.extend(data.map(|data| Event::RedactedThought {
                     choice: CHOICE,
                     data,
                 }));
@@ -351,11 +352,11 @@ impl Stream {
                     });
                 }
             }
-            Block::Thought { signature } if !signature.is_empty() => {
-                out.push(Event::Signature {
+            Block::Thought { signature } => {
+                out.extend(sealed(signature).map(|signature| Event::Signature {
                     choice: CHOICE,
                     signature,
-                });
+                }));
             }
             Block::Call {
                 call,
@@ -373,7 +374,7 @@ impl Stream {
                     text,
                 });
             }
-            Block::Thought { .. } | Block::Call { .. } | Block::Other => {}
+            Block::Call { .. } | Block::Other => {}
         }
     }
 

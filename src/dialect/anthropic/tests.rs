@@ -112,7 +112,7 @@ fn an_event_over_the_limit_is_an_error() {
 fn answers_are_read() {
     for path in cases("answer", "json") {
         let body = fs::read(&path).expect("a case can be read");
-        let answer = Anthropic.answer(&body);
+        let answer = Anthropic.answer("m", &body);
         agree(&path.with_extension("answer"), &format!("{answer:#?}\n"));
     }
 }
@@ -126,7 +126,7 @@ fn what_is_no_answer_is_refused() {
         "{}",
         r#"{"object":"chat.completion","choices":[]}"#,
     ] {
-        let answer = Anthropic.answer(body.as_bytes());
+        let answer = Anthropic.answer("m", body.as_bytes());
         assert!(matches!(answer, Err(DecodeError::Malformed(_))), "{body}");
     }
 }
@@ -172,7 +172,7 @@ fn failures_have_openais_codes() {
         };
         assert_eq!(failure(status, &body.to_string()), expected);
         // In band, the type tells the status.
-        let in_band = Anthropic.answer(body.to_string().as_bytes());
+        let in_band = Anthropic.answer("m", body.to_string().as_bytes());
         assert_eq!(
             in_band.expect("it is read").expect_err("it is none"),
             expected

@@ -7,7 +7,9 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::ANSWER_TOOL;
-use crate::chat::{Answer, Choice, DecodeError, Failure, Finish, Thought, ToolCall, Usage};
+use crate::chat::{
+    Answer, Choice, DecodeError, Failure, Finish, Origin, Sealed, Thought, ToolCall, Usage,
+};
 
 /// A body of Converse. What is not named here is ignored.
 #[derive(Deserialize)]
@@ -79,10 +81,10 @@ struct CitedText {
 }
 
 /// Reads a whole answer.
-pub(super) fn answer(body: &[u8]) -> Result<Answer, DecodeError> {
+pub(super) fn answer(origin: Origin, body: &[u8]) -> Result<Answer, DecodeError> {
     let body: Body<'_> = serde_json::from_slice(body)
         .map_err(|_| DecodeError::Malformed("an answer of Converse"))?;
-    let mut reading = Reading::default();
+    let mut reading = Reading::new(origin);
     for block in body.output.message.content.unwrap_or_default() {
         reading.block(block);
     }
@@ -109,8 +111,9 @@ pub(super) fn answer(body: &[u8]) -> Result<Answer, DecodeError> {
     })
 }
 
-#[derive(Default)]
 struct Reading {
+    /// Of what the model sealed.
+    origin: Origin,
     choice: Choice,
     /// In characters, of the text so far.
     length: usize,
@@ -119,6 +122,15 @@ struct Reading {
 }
 
 impl Reading {
+    fn new(origin: Origin) -> Self {
+        Self {
+            origin,
+            choice: Choice::default(),
+            length: 0,
+            emulated: false,
+        }
+    }
+
     fn block(&mut self, block: Block<'_>) {
         if let Some(text) = block.text {
             self.text(&text);
@@ -154,16 +166,16 @@ impl Reading {
 
     fn thought(&mut self, reasoning: Reasoning) {
         if let Some(ReasoningText { text, signature }) = reasoning.reasoning_text {
-            let text = text.unwrap_or_default();
+            let signature = signature.filter(|signature| !signature.is_empty());
             self.choice.thoughts.push(Thought {
-                text,
-                signature,
+                text: text.unwrap_or_default(),
+                signature: signature.map(|text| Sealed::new(self.origin, text)),
                 redacted: None,
             });
         }
         if let Some(data) = reasoning.redacted_content {
             self.choice.thoughts.push(Thought {
-                redacted: Some(data),
+                redacted: Some(Sealed::new(self.origin, data)),
                 ..Thought::default()
             });
         }

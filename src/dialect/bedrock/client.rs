@@ -1,5 +1,6 @@
 //! Reads the OpenAI requests of the golden cases: as much of the format as they use.
 
+use crate::chat::{Origin, Sealed};
 use serde_json::{Map, Value};
 
 use crate::chat::{
@@ -59,8 +60,8 @@ fn part(part: &Value) -> Part {
 fn thoughts(message: &Value) -> Vec<Thought> {
     let blocks = list(&message["thinking_blocks"]).map(|block| Thought {
         text: text(&block["thinking"]).unwrap_or_default(),
-        signature: text(&block["signature"]),
-        redacted: text(&block["data"]),
+        signature: text(&block["signature"]).map(|t| Sealed::returned(t, Origin::Claude)),
+        redacted: text(&block["data"]).map(|t| Sealed::returned(t, Origin::Claude)),
     });
     let plain = text(&message["reasoning_content"]).map(|text| Thought {
         text,
@@ -90,7 +91,7 @@ fn message(message: &Value) -> Message {
                 id: text(&call["id"]).unwrap(),
                 name: text(&call["function"]["name"]).unwrap(),
                 arguments: text(&call["function"]["arguments"]).unwrap(),
-                signature: text(&call["signature"]),
+                signature: text(&call["signature"]).map(|t| Sealed::returned(t, Origin::Gemini)),
             });
             Message::Assistant(Turn {
                 thoughts: thoughts(message),

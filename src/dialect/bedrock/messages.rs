@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use super::body::{Block, CachePoint, Message, Reasoning, Role, ToolResult, ToolUse};
 use super::{Family, media, short_hash};
 use crate::chat::{
-    CacheMark, Capabilities, Content, Conversation, Losses, Message as Said, Part, Thought,
+    CacheMark, Capabilities, Content, Conversation, Losses, Message as Said, Part, Sealed, Thought,
     ToolCall, Turn, Unsupported,
 };
 
@@ -144,36 +144,46 @@ impl<'a> Writer<'a, '_> {
         Ok(())
     }
 
-    /// Claude takes back only thoughts that it signed, DeepSeek none.
+    /// What another's model sealed is left out. Claude takes back only thoughts that it signed,
+    /// DeepSeek none.
     fn thought(
         &mut self,
         thought: &'a Thought,
         out: &mut Vec<Block<'a>>,
     ) -> Result<(), Unsupported> {
-        let signature = thought
-            .signature
-            .as_deref()
-            .filter(|signature| !signature.is_empty());
         if self.family == Family::DeepSeek {
             return self.losses.drop("messages.reasoning_content");
         }
-        if let Some(redacted) = &thought.redacted {
-            out.push(Block::ReasoningContent(Reasoning::RedactedContent(
-                redacted,
-            )));
+        if let Some(sealed) = &thought.redacted {
+            match self.own(sealed) {
+                Some(text) => {
+                    out.push(Block::ReasoningContent(Reasoning::RedactedContent(text)));
+                }
+                None => self.losses.drop("messages.thinking_blocks")?,
+            }
         }
-        if signature.is_none() && thought.text.is_empty() {
-            return Ok(());
-        }
-        if signature.is_none() && self.family == Family::Claude {
+        let signature = thought.signature.as_ref().and_then(|s| self.own(s));
+        let unsigned = signature.is_none() && self.family == Family::Claude;
+        if !thought.text.is_empty() && unsigned {
             return self.losses.drop("messages.reasoning_content");
         }
-        let text = Reasoning::ReasoningText {
-            text: &thought.text,
-            signature,
-        };
-        out.push(Block::ReasoningContent(text));
+        if thought.signature.is_some() && signature.is_none() {
+            self.losses.drop("messages.thinking_blocks")?;
+        }
+        if signature.is_some() || !thought.text.is_empty() {
+            let text = Reasoning::ReasoningText {
+                text: &thought.text,
+                signature,
+            };
+            out.push(Block::ReasoningContent(text));
+        }
         Ok(())
+    }
+
+    /// What this model itself sealed.
+    fn own(&self, sealed: &'a Sealed) -> Option<&'a str> {
+        let text = sealed.read_by(&[self.family.origin()]);
+        text.filter(|text| !text.is_empty())
     }
 
     fn call(

@@ -18,7 +18,7 @@ mod tools;
 
 use serde::Deserialize;
 
-use crate::chat::{Answer, Conversation, DecodeError, Decoder, Failure, Unsupported};
+use crate::chat::{Answer, Conversation, DecodeError, Decoder, Failure, Origin, Unsupported};
 use crate::dialect::{Dialect, Embeddings, Rendered, Target, Vectors};
 use crate::wire::sigv4::percent_encode;
 
@@ -62,12 +62,12 @@ impl Dialect for Bedrock {
         request::chat(asked, target)
     }
 
-    fn answer(&self, body: &[u8]) -> Result<Result<Answer, Failure>, DecodeError> {
-        answer::answer(body).map(Ok)
+    fn answer(&self, model: &str, body: &[u8]) -> Result<Result<Answer, Failure>, DecodeError> {
+        answer::answer(Family::of(model).origin(), body).map(Ok)
     }
 
-    fn decoder(&self, limit: usize) -> Box<dyn Decoder> {
-        Box::new(stream::Stream::new(limit))
+    fn decoder(&self, model: &str, limit: usize) -> Box<dyn Decoder> {
+        Box::new(stream::Stream::new(Family::of(model).origin(), limit))
     }
 
     fn failure(
@@ -128,6 +128,15 @@ impl Family {
         ];
         let found = NAMES.iter().find(|(name, _)| model.contains(name));
         found.map_or(Self::Other, |(_, family)| *family)
+    }
+
+    /// Whose signatures its models write, and can read.
+    const fn origin(self) -> Origin {
+        match self {
+            Self::Claude => Origin::Claude,
+            Self::Nova => Origin::Nova,
+            Self::GptOss | Self::DeepSeek | Self::Other => Origin::Bedrock,
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::ANSWER_TOOL;
 use super::answer::{annotation, exception, finish, minted_id, usage};
-use crate::chat::{DecodeError, Decoder, Event, Failure};
+use crate::chat::{DecodeError, Decoder, Event, Failure, Origin, Sealed};
 use crate::wire::eventstream::{Error, Framer, Message};
 
 /// Citations of one block are held back until their text is whole, but not more than these.
@@ -20,6 +20,8 @@ const HELD_CITATIONS: usize = 64;
 /// Reads one stream.
 #[derive(Debug)]
 pub(super) struct Stream {
+    /// Of what the model sealed.
+    origin: Origin,
     framer: Framer,
     started: bool,
     /// Blocks that have begun and not ended, by their index.
@@ -55,8 +57,9 @@ enum Block {
 }
 
 impl Stream {
-    pub(super) fn new(limit: usize) -> Self {
+    pub(super) fn new(origin: Origin, limit: usize) -> Self {
         Self {
+            origin,
             framer: Framer::new(limit),
             started: false,
             blocks: BTreeMap::new(),
@@ -188,7 +191,7 @@ impl Stream {
             self.citation(at, citation, out);
         }
         if let Some(thought) = delta.get("reasoningContent") {
-            reasoning(thought, out);
+            reasoning(self.origin, thought, out);
         }
         if let Some(input) = delta.pointer("/toolUse/input") {
             self.input(at, input, out)?;
@@ -345,7 +348,7 @@ fn index(event: &Value) -> u64 {
         .unwrap_or_default()
 }
 
-fn reasoning(thought: &Value, out: &mut Vec<Event>) {
+fn reasoning(origin: Origin, thought: &Value, out: &mut Vec<Event>) {
     let text = |name: &str| {
         thought
             .get(name)
@@ -361,13 +364,13 @@ fn reasoning(thought: &Value, out: &mut Vec<Event>) {
     if let Some(signature) = text("signature") {
         out.push(Event::Signature {
             choice: 0,
-            signature: signature.to_owned(),
+            signature: Sealed::new(origin, signature),
         });
     }
     if let Some(data) = text("redactedContent") {
         out.push(Event::RedactedThought {
             choice: 0,
-            data: data.to_owned(),
+            data: Sealed::new(origin, data),
         });
     }
 }

@@ -48,7 +48,7 @@ type Outcome = (Vec<Event>, Result<(), DecodeError>);
 
 /// What comes of a stream in pieces of `size` bytes, its end included.
 fn decode(bytes: &[u8], size: usize) -> Outcome {
-    let mut decoder = Stream::new(1 << 20);
+    let mut decoder = Stream::new(Origin::Claude, 1 << 20);
     let mut out = Vec::new();
     for piece in bytes.chunks(size.max(1)) {
         if let Err(error) = decoder.push(Bytes::copy_from_slice(piece), &mut out) {
@@ -270,11 +270,11 @@ fn thoughts_with_signatures() {
         },
         Event::Signature {
             choice: 0,
-            signature: "c2ln".into(),
+            signature: Sealed::new(Origin::Claude, "c2ln"),
         },
         Event::RedactedThought {
             choice: 0,
-            data: "AAE=".into(),
+            data: Sealed::new(Origin::Claude, "AAE="),
         },
         text("42"),
         finished(Finish::Stop),
@@ -556,7 +556,7 @@ fn broken_streams() {
     let payload = Bytes::from_static(b"{");
     let bad = Message { headers, payload }.encode().unwrap();
     check_bytes(&bad, &[], Err(DecodeError::Malformed("an event")));
-    let mut decoder = Stream::new(64);
+    let mut decoder = Stream::new(Origin::Claude, 64);
     let long = decoder.push(Bytes::from(unhex(HI)), &mut Vec::new());
     assert_eq!(long, Err(DecodeError::TooLong));
 }

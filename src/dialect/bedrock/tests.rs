@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::client;
 use super::*;
-use crate::chat::{Capabilities, Choice, Finish, Thought, ToolCall, Usage};
+use crate::chat::{Capabilities, Choice, Finish, Sealed, Thought, ToolCall, Usage};
 
 fn golden(folder: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -122,7 +122,7 @@ fn arguments_reach_the_provider_as_written() {
 
 fn answer(body: &Value) -> Answer {
     Bedrock
-        .answer(body.to_string().as_bytes())
+        .answer("amazon.nova-2-lite-v1:0", body.to_string().as_bytes())
         .unwrap()
         .unwrap()
 }
@@ -146,7 +146,10 @@ fn call(id: &str, name: &str, arguments: &str) -> ToolCall {
 #[test]
 fn the_documented_answer_with_a_call() {
     let body = br#"{"output": {"message": {"role": "assistant", "content": [{"text": "Checking."}, {"toolUse": {"toolUseId": "tooluse_1", "name": "get_weather", "input": {"city": "Paris"}}}]}}, "stopReason": "tool_use", "usage": {"inputTokens": 10, "outputTokens": 5, "totalTokens": 15}, "metrics": {"latencyMs": 321}}"#;
-    let answer = Bedrock.answer(body).unwrap().unwrap();
+    let answer = Bedrock
+        .answer("amazon.nova-2-lite-v1:0", body)
+        .unwrap()
+        .unwrap();
     let expected = Choice {
         text: Some("Checking.".into()),
         calls: vec![call("tooluse_1", "get_weather", r#"{"city":"Paris"}"#)],
@@ -236,8 +239,8 @@ fn every_block_of_an_answer() {
     let choice = choice(&content, "end_turn");
     let thought = |text: &str, signature: Option<&str>, redacted: Option<&str>| Thought {
         text: text.into(),
-        signature: signature.map(str::to_owned),
-        redacted: redacted.map(str::to_owned),
+        signature: signature.map(|text| Sealed::new(Origin::Nova, text)),
+        redacted: redacted.map(|text| Sealed::new(Origin::Nova, text)),
     };
     assert_eq!(
         choice.thoughts,
@@ -267,7 +270,10 @@ fn inputs_of_calls_keep_their_digits_and_texts() {
         {"toolUse":{"name":"f"}},
         {"toolUse":{"toolUseId":"","name":"g","input":{}}}
     ]}},"stopReason":"tool_use"}"#;
-    let answer = Bedrock.answer(body).unwrap().unwrap();
+    let answer = Bedrock
+        .answer("amazon.nova-2-lite-v1:0", body)
+        .unwrap()
+        .unwrap();
     let written = r#"{"z":12345678901234567890123.10,"t":"a \" b \\","u":[1,2]}"#;
     let calls = [
         call("a", "f", written),
@@ -301,7 +307,7 @@ fn what_is_no_answer() {
     ] {
         assert!(
             matches!(
-                Bedrock.answer(body.as_bytes()),
+                Bedrock.answer("amazon.nova-2-lite-v1:0", body.as_bytes()),
                 Err(DecodeError::Malformed(_))
             ),
             "{body}"

@@ -7,7 +7,9 @@ use serde_json::{Value, json};
 
 use super::Family;
 use super::body::Body;
-use crate::chat::{Conversation, Losses, Message, Reasoning, Thinking, Thought, Unsupported};
+use crate::chat::{
+    Conversation, Losses, Message, Reasoning, Sealed, Thinking, Thought, Unsupported,
+};
 use crate::dialect::Target;
 
 /// The client's name of the field, whatever the client's format.
@@ -149,7 +151,12 @@ fn unsigned_loop(asked: &Conversation) -> bool {
         Message::Assistant(turn) if !turn.calls.is_empty() => Some(turn),
         _ => None,
     });
-    let signed = |thought: &Thought| thought.signature.is_some() || thought.redacted.is_some();
+    let origin = Family::of(&asked.model).origin();
+    let own = |sealed: &Sealed| sealed.origin == origin;
+    let signed = |thought: &Thought| {
+        let sealed = thought.signature.as_ref().or(thought.redacted.as_ref());
+        sealed.is_some_and(own)
+    };
     turns
         .last()
         .is_some_and(|first| !first.thoughts.iter().any(signed))

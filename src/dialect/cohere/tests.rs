@@ -31,7 +31,7 @@ fn check(name: &str, found: &str) {
 
 /// Feeds a stream in pieces; neighbouring texts are merged, as cuts may differ.
 fn events(bytes: &[u8], piece: usize) -> (Vec<Event>, Result<(), DecodeError>) {
-    let mut decoder = Cohere.decoder(1 << 20);
+    let mut decoder = Cohere.decoder("m", 1 << 20);
     let mut out = Vec::new();
     for piece in bytes.chunks(piece) {
         let piece = bytes::Bytes::copy_from_slice(piece);
@@ -107,7 +107,7 @@ fn an_untyped_message_in_a_stream_is_a_failure() {
 fn what_is_no_json_or_too_long_is_said() {
     let (_, end) = events(b"data: {\"type\":\n\n", 100);
     assert_eq!(end, Err(DecodeError::Malformed("an event of a stream")));
-    let mut decoder = Cohere.decoder(16);
+    let mut decoder = Cohere.decoder("m", 16);
     let long = bytes::Bytes::from_static(b"data: 0123456789abcdef\n\n");
     assert_eq!(
         decoder.push(long, &mut Vec::new()),
@@ -120,7 +120,7 @@ fn whole_answers() {
     for name in ["tools", "text"] {
         let body = fs::read(golden(&format!("{name}.answer.json"))).expect("a golden answer");
         let answer = Cohere
-            .answer(&body)
+            .answer("m", &body)
             .expect("an answer")
             .expect("no failure");
         check(&format!("{name}.answer"), &format!("{answer:#?}\n"));
@@ -131,7 +131,9 @@ fn whole_answers() {
 fn finish_reasons() {
     let finish = |reason: &str| {
         let body = json!({"id": "x", "finish_reason": reason, "message": {"role": "assistant"}});
-        Cohere.answer(body.to_string().as_bytes()).expect("JSON")
+        Cohere
+            .answer("m", body.to_string().as_bytes())
+            .expect("JSON")
     };
     let word = |reason: &str| {
         finish(reason).expect("an answer").choices[0]
@@ -151,12 +153,12 @@ fn finish_reasons() {
 #[test]
 fn an_error_under_a_status_of_success_is_one() {
     let failure = Cohere
-        .answer(br#"{"message":"no"}"#)
+        .answer("m", br#"{"message":"no"}"#)
         .expect("JSON")
         .expect_err("a failure");
     assert_eq!(failure.message.as_deref(), Some("no"));
-    assert!(Cohere.answer(b"<html>").is_err());
-    assert!(Cohere.answer(b"{}").is_err());
+    assert!(Cohere.answer("m", b"<html>").is_err());
+    assert!(Cohere.answer("m", b"{}").is_err());
 }
 
 #[test]

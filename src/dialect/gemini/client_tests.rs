@@ -1,6 +1,7 @@
 //! OpenAI's chat requests, as far as golden cases need them read.
 
 use crate::chat::*;
+use crate::chat::{Origin, Sealed};
 use serde_json::{Map, Value};
 
 pub(super) fn conversation(client: &Value) -> Conversation {
@@ -87,8 +88,8 @@ fn message(from: &Value) -> Message {
 fn thought(from: &Value) -> Thought {
     Thought {
         text: text_of(&from["text"]).unwrap_or_default(),
-        signature: text_of(&from["signature"]),
-        redacted: text_of(&from["redacted"]),
+        signature: text_of(&from["signature"]).map(|t| Sealed::returned(t, Origin::Gemini)),
+        redacted: text_of(&from["redacted"]).map(|t| Sealed::returned(t, Origin::Claude)),
     }
 }
 
@@ -97,7 +98,8 @@ fn call(from: &Value) -> ToolCall {
         id: text_of(&from["id"]).unwrap(),
         name: text_of(&from["function"]["name"]).unwrap(),
         arguments: text_of(&from["function"]["arguments"]).unwrap(),
-        signature: text_of(&from["extra_content"]["google"]["thought_signature"]),
+        signature: text_of(&from["extra_content"]["google"]["thought_signature"])
+            .map(|t| Sealed::returned(t, Origin::Gemini)),
     }
 }
 

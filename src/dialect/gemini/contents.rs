@@ -10,8 +10,8 @@ use super::pieces::{
     outcome, text_piece,
 };
 use crate::chat::{
-    Capabilities, Content, Losses, Message, Part, Source, Thinking, Thought, ToolCall, Turn,
-    Unsupported,
+    Capabilities, Content, Losses, Message, Origin, Part, Sealed, Source, Thinking, Thought,
+    ToolCall, Turn, Unsupported,
 };
 use std::borrow::Cow;
 
@@ -141,7 +141,7 @@ impl<'a> Writer<'a, '_> {
                 self.losses.drop("redacted_thinking")?;
                 continue;
             }
-            let mut signature = thought.signature.as_deref().filter(|s| !s.is_empty());
+            let mut signature = self.own(thought.signature.as_ref())?;
             if index + 1 == thoughts.len()
                 && let Some(text) = pieces.iter_mut().rfind(|piece| piece.text.is_some())
             {
@@ -161,6 +161,18 @@ impl<'a> Writer<'a, '_> {
         Ok(())
     }
 
+    /// What a Gemini model itself sealed.
+    fn own(&mut self, sealed: Option<&'a Sealed>) -> Result<Option<&'a str>, Unsupported> {
+        let Some(sealed) = sealed else {
+            return Ok(None);
+        };
+        let own = sealed.read_by(&[Origin::Gemini]);
+        if own.is_none() {
+            self.losses.drop("thinking_blocks")?;
+        }
+        Ok(own.filter(|text| !text.is_empty()))
+    }
+
     fn call(
         &mut self,
         at: usize,
@@ -169,11 +181,7 @@ impl<'a> Writer<'a, '_> {
     ) -> Result<Piece<'a>, Unsupported> {
         let levels = self.is_levelled();
         let (id, in_id) = split_id(&call.id);
-        let signature = call
-            .signature
-            .as_deref()
-            .filter(|s| !s.is_empty())
-            .or(in_id);
+        let signature = self.own(call.signature.as_ref())?.or(in_id);
         let first = self.asked.is_empty();
         let args = arguments(&call.arguments).ok_or_else(|| {
             Unsupported::new(

@@ -6,7 +6,7 @@ use serde_json::json;
 const LIMIT: usize = 1 << 20;
 
 fn decode(stream: &[u8], size: usize) -> (Vec<Event>, Option<DecodeError>) {
-    let mut decoder = AI_STUDIO.decoder(LIMIT);
+    let mut decoder = AI_STUDIO.decoder("m", LIMIT);
     let mut events = Vec::new();
     for chunk in stream.chunks(size) {
         if let Err(error) = decoder.push(Bytes::copy_from_slice(chunk), &mut events) {
@@ -59,7 +59,7 @@ fn golden_streams() {
 fn golden_answers() {
     for name in cases("answers", ".reply.json") {
         let reply = std::fs::read(golden("answers").join(format!("{name}.reply.json"))).unwrap();
-        let answer = AI_STUDIO.answer(&reply);
+        let answer = AI_STUDIO.answer("m", &reply);
         check(
             golden("answers").join(format!("{name}.answer")),
             &format!("{answer:#?}\n"),
@@ -71,7 +71,7 @@ fn finish_of(reason: &str, parts: &serde_json::Value) -> Finish {
     let reply =
         json!({ "candidates": [{ "content": { "parts": parts }, "finishReason": reason }] });
     let answer = AI_STUDIO
-        .answer(reply.to_string().as_bytes())
+        .answer("m", reply.to_string().as_bytes())
         .unwrap()
         .unwrap();
     answer.choices[0].finish.unwrap()
@@ -134,7 +134,7 @@ fn damaged_streams_are_the_same_in_any_pieces() {
                 damaged[at] = byte;
                 let whole = decode(&damaged, LIMIT);
                 assert_eq!(decode(&damaged, 7), whole, "{name}: {byte} at {at}");
-                let _ = AI_STUDIO.answer(&damaged);
+                let _ = AI_STUDIO.answer("m", &damaged);
                 let _ = failure(400, &String::from_utf8_lossy(&damaged));
             }
         }
@@ -152,13 +152,13 @@ fn what_is_no_stream_is_an_error() {
         Some(DecodeError::Truncated)
     );
     assert_eq!(decode(b"", 7).1, Some(DecodeError::Truncated));
-    let mut decoder = AI_STUDIO.decoder(16);
+    let mut decoder = AI_STUDIO.decoder("m", 16);
     let long = Bytes::from_static(b"data: {\"candidates\":[]}\n\n");
     assert_eq!(
         decoder.push(long, &mut Vec::new()),
         Err(DecodeError::TooLong)
     );
-    let mut decoder = AI_STUDIO.decoder(16);
+    let mut decoder = AI_STUDIO.decoder("m", 16);
     let long = Bytes::from_static(b"[{\"candidates\":[]}]");
     assert_eq!(
         decoder.push(long, &mut Vec::new()),
@@ -180,7 +180,7 @@ fn an_error_without_events_is_read_too() {
         );
         assert_eq!(error, None);
     }
-    let inside = AI_STUDIO.answer(body).unwrap().unwrap_err();
+    let inside = AI_STUDIO.answer("m", body).unwrap().unwrap_err();
     assert_eq!(inside.code.as_deref(), Some("UNAVAILABLE"));
 }
 
@@ -196,7 +196,10 @@ fn minted_ids_are_the_same_in_a_stream_and_whole_and_differ_otherwise() {
         .to_string()
     };
     let whole = |id: &str| -> Vec<String> {
-        let answer = AI_STUDIO.answer(reply(id).as_bytes()).unwrap().unwrap();
+        let answer = AI_STUDIO
+            .answer("m", reply(id).as_bytes())
+            .unwrap()
+            .unwrap();
         answer
             .choices
             .into_iter()
@@ -342,7 +345,7 @@ fn usage_is_openais() {
         "candidatesTokensDetails": [{ "modality": "AUDIO", "tokenCount": 2 }],
     }});
     let answer = AI_STUDIO
-        .answer(reply.to_string().as_bytes())
+        .answer("m", reply.to_string().as_bytes())
         .unwrap()
         .unwrap();
     let expected = Usage {

@@ -5,7 +5,7 @@
 
 use super::answer::{Blob, Call, Candidate, Chunk, Piece};
 use super::{citations, lenient};
-use crate::chat::{DecodeError, Decoder, Event, Finish, Usage};
+use crate::chat::{DecodeError, Decoder, Event, Finish, Origin, Sealed, Usage};
 use crate::wire::sse::{self, Framer};
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -147,7 +147,8 @@ impl Seen {
     ) -> Result<(), DecodeError> {
         let signature = piece
             .thought_signature
-            .filter(|signature| !signature.is_empty());
+            .filter(|signature| !signature.is_empty())
+            .map(|signature| Sealed::new(Origin::Gemini, signature));
         if let Some(call) = piece.function_call {
             return self.call(choice, call, signature, id, out);
         }
@@ -188,7 +189,7 @@ impl Seen {
         &mut self,
         choice: u32,
         call: Call,
-        signature: Option<String>,
+        signature: Option<Sealed>,
         answer: &str,
         out: &mut Vec<Event>,
     ) -> Result<(), DecodeError> {

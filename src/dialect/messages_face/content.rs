@@ -6,7 +6,9 @@
 
 use super::fields::{At, Fields, elements, invalid, is_object, is_string, read, wrong_type};
 use super::shape;
-use crate::chat::{CacheMark, Content, Message, Part, Source, Thought, ToolCall, Turn};
+use crate::chat::{
+    CacheMark, Content, Message, Origin, Part, Sealed, Source, Thought, ToolCall, Turn,
+};
 use crate::error::{ErrorKind, GatewayError};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -20,7 +22,7 @@ pub struct Reader {
     /// What has no place in the messages, by its name.
     noted: Map<String, Value>,
     /// Ids of calls with the signatures that travelled beside them.
-    signatures: Vec<(String, String)>,
+    signatures: Vec<(String, Sealed)>,
 }
 
 impl Reader {
@@ -131,7 +133,10 @@ impl Reader {
         match block.need_string("type")?.as_str() {
             "thinking" => turn.thoughts.push(Thought {
                 text: block.need_string("thinking")?,
-                signature: block.string("signature")?.filter(|s| !s.is_empty()),
+                signature: block
+                    .string("signature")?
+                    .filter(|s| !s.is_empty())
+                    .map(|text| Sealed::returned(text, Origin::Claude)),
                 redacted: None,
             }),
             "redacted_thinking" => {
@@ -139,7 +144,7 @@ impl Reader {
                 match shape::call_signature(&sealed) {
                     Some((id, signature)) => self.signatures.push((id, signature)),
                     None => turn.thoughts.push(Thought {
-                        redacted: Some(sealed),
+                        redacted: Some(Sealed::returned(sealed, Origin::Claude)),
                         ..Thought::default()
                     }),
                 }

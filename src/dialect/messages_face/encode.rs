@@ -12,10 +12,11 @@
 
 use super::error_frame;
 use super::shape::{Block, Citation, Delta, Frame, Input, Message, Spent, Stop, sealed_signature};
-use crate::chat::{Encoder, Event, Finish, Usage};
+use crate::chat::{Encoder, Event, Finish, Origin, Sealed, Usage};
 use crate::dialect::Label;
 use crate::error::GatewayError;
 use serde_json::Value;
+use std::borrow::Cow;
 use std::collections::VecDeque;
 
 /// One stream.
@@ -137,8 +138,11 @@ impl Stream {
                 }
             }
             Event::Thought { text, .. } => self.thought(&text),
-            Event::Signature { signature, .. } => self.signature(signature),
-            Event::RedactedThought { data, .. } => self.push(Kind::Redacted { data }),
+            Event::Signature { signature, .. } => self.signature(&signature),
+            Event::RedactedThought { data, .. } => {
+                let data = data.carried(Origin::Claude).into_owned();
+                self.push(Kind::Redacted { data });
+            }
             Event::CallStart {
                 call,
                 id,
@@ -195,10 +199,10 @@ impl Stream {
     }
 
     /// Ends the running thought; one without words where none is running.
-    fn signature(&mut self, signature: String) {
+    fn signature(&mut self, signature: &Sealed) {
         let running = self.blocks.back_mut().filter(|block| block.is_thought());
         let signed = Kind::Thinking {
-            signature: Some(signature),
+            signature: Some(signature.carried(Origin::Claude).into_owned()),
         };
         match running {
             Some(block) => block.kind = signed,
@@ -206,7 +210,7 @@ impl Stream {
         }
     }
 
-    fn call(&mut self, call: u32, id: String, name: String, signature: Option<String>) {
+    fn call(&mut self, call: u32, id: String, name: String, signature: Option<Sealed>) {
         self.called = true;
         if let Some(signature) = signature {
             let data = sealed_signature(&id, &signature);
@@ -349,9 +353,9 @@ impl Waiting {
             },
             Kind::Thinking { .. } => Block::Thinking {
                 thinking: "",
-                signature: "",
+                signature: Cow::Borrowed(""),
             },
-            Kind::Redacted { data } => Block::RedactedThinking { data },
+            Kind::Redacted { data } => Block::RedactedThinking { data: data.into() },
             Kind::Tool { id, name, .. } => Block::ToolUse {
                 id,
                 name,

@@ -6,6 +6,7 @@ use super::*;
 use crate::chat::{
     CacheMark, Content, Format, Message, Part, Reasoning, Source, Thought, ToolChoice, Turn,
 };
+use crate::chat::{Origin, Sealed};
 use serde_json::{Value, json};
 
 fn parse(body: &Value) -> Result<Conversation, GatewayError> {
@@ -296,8 +297,8 @@ fn turns_keep_thoughts_texts_and_calls() {
     };
     let thought = |text: &str, signature: Option<&str>, redacted: Option<&str>| Thought {
         text: text.to_owned(),
-        signature: signature.map(str::to_owned),
-        redacted: redacted.map(str::to_owned),
+        signature: signature.map(|text| Sealed::new(Origin::Claude, text)),
+        redacted: redacted.map(|text| Sealed::new(Origin::Claude, text)),
     };
     let thoughts = [
         thought("hm", Some("c2ln"), None),

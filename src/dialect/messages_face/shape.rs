@@ -1,10 +1,11 @@
 //! Anthropic's JSON as it is written, whole and streamed, and the words that
 //! both share. The order of fields is Anthropic's own.
 
-use crate::chat::{Finish, Usage};
+use crate::chat::{Finish, Origin, Sealed, Usage};
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
+use std::borrow::Cow;
 
 /// One event of a stream; an error looks the same outside of one.
 #[derive(Serialize)]
@@ -110,10 +111,10 @@ pub enum Block<'a> {
     },
     Thinking {
         thinking: &'a str,
-        signature: &'a str,
+        signature: Cow<'a, str>,
     },
     RedactedThinking {
-        data: &'a str,
+        data: Cow<'a, str>,
     },
     ToolUse {
         id: &'a str,
@@ -268,16 +269,20 @@ impl Spent {
     }
 }
 
-/// Marks a redacted thought that is a call's signature.
+/// Marks a redacted thought that is a call's signature; what follows is the
+/// length of the call's id, the id and the signature.
 const SIGNED_CALL: &str = "tollgate:call:";
 
 /// A call's signature as a thought that clients send back untouched.
-pub fn sealed_signature(id: &str, signature: &str) -> String {
-    format!("{SIGNED_CALL}{id}:{signature}")
+pub fn sealed_signature(id: &str, signature: &Sealed) -> String {
+    let signature = signature.carried(Origin::Gemini);
+    format!("{SIGNED_CALL}{}:{id}:{signature}", id.len())
 }
 
-/// Id and signature of a sealed one. Signatures are base64 and hold no colon.
-pub fn call_signature(sealed: &str) -> Option<(String, String)> {
-    let (id, signature) = sealed.strip_prefix(SIGNED_CALL)?.rsplit_once(':')?;
-    Some((id.to_owned(), signature.to_owned()))
+/// Id and signature of a sealed one.
+pub fn call_signature(sealed: &str) -> Option<(String, Sealed)> {
+    let (length, rest) = sealed.strip_prefix(SIGNED_CALL)?.split_once(':')?;
+    let (id, signature) = rest.split_at_checked(length.parse().ok()?)?;
+    let signature = Sealed::returned(signature.strip_prefix(':')?, Origin::Gemini);
+    Some((id.to_owned(), signature))
 }

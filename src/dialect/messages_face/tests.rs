@@ -5,6 +5,7 @@
 
 use super::*;
 use crate::chat::{Choice, Event, Failure, Finish, Thought, ToolCall, Usage};
+use crate::chat::{Origin, Sealed};
 use crate::error::ErrorKind;
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
@@ -64,7 +65,7 @@ fn call(id: &str, name: &str, arguments: &str) -> ToolCall {
 fn thought(text: &str, signature: Option<&str>) -> Thought {
     Thought {
         text: text.to_owned(),
-        signature: signature.map(str::to_owned),
+        signature: signature.map(|text| Sealed::new(Origin::Claude, text)),
         redacted: None,
     }
 }
@@ -87,13 +88,13 @@ fn answers() -> Vec<(&'static str, Answer)> {
         ..Answer::default()
     };
     let redacted = Thought {
-        redacted: Some("b3BhcXVl".to_owned()),
+        redacted: Some(Sealed::new(Origin::Claude, "b3BhcXVl")),
         ..Thought::default()
     };
     let cited = json!({"type": "url_citation", "url_citation":
         {"url": "https://example.org/a", "title": "A", "start_index": 0, "end_index": 2}});
     let mut signed = call("call_g", "get_weather", r#"{"city":"Oslo"}"#);
-    signed.signature = Some("c2ln".to_owned());
+    signed.signature = Some(Sealed::new(Origin::Gemini, "c2ln"));
     vec![
         (
             "text",
@@ -682,7 +683,7 @@ fn sources_wait_for_the_text_that_they_belong_to() {
 fn a_signature_without_a_thought_is_kept() {
     let signature = Event::Signature {
         choice: 0,
-        signature: "c2ln".to_owned(),
+        signature: Sealed::new(Origin::Claude, "c2ln"),
     };
     let read = message(&streamed(vec![
         BEGIN,

@@ -1,7 +1,7 @@
 //! The content of a client's messages: a string, or parts.
 
 use super::shape::{Path, each, invalid, mistyped, need, object, string, take};
-use crate::chat::{CacheMark, Content, Part, Source, Thought};
+use crate::chat::{CacheMark, Content, Origin, Part, Sealed, Source, Thought};
 use crate::error::GatewayError;
 use serde_json::{Map, Value};
 
@@ -167,7 +167,7 @@ fn file_source(text: String, name: Option<&str>, path: &Path<'_>) -> Result<Sour
     Err(invalid(path, "expected 'data:<media type>;base64,<data>'."))
 }
 
-/// A thought: Anthropic's blocks, or Mistral's, whose `thinking` is a list of
+/// A thought: Anthropic's blocks, where Claude's signatures are bare, or Mistral's, whose `thinking` is a list of
 /// text parts.
 ///
 /// # Errors
@@ -178,9 +178,9 @@ pub(super) fn thinking(
     path: &Path<'_>,
 ) -> Result<Thought, GatewayError> {
     if kind == "redacted_thinking" {
-        let redacted = Some(need(map, path, "data", string)?);
+        let data = need(map, path, "data", string)?;
         return Ok(Thought {
-            redacted,
+            redacted: Some(Sealed::returned(data, Origin::Claude)),
             ..Thought::default()
         });
     }
@@ -195,7 +195,7 @@ pub(super) fn thinking(
     let signature = take(map, path, "signature", string)?.filter(|signature| !signature.is_empty());
     Ok(Thought {
         text: text.unwrap_or_default(),
-        signature,
+        signature: signature.map(|text| Sealed::returned(text, Origin::Claude)),
         redacted: None,
     })
 }

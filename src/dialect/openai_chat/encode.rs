@@ -7,7 +7,7 @@
 
 use super::super::{Label, openai};
 use super::whole;
-use crate::chat::{Encoder, Event, Finish, Thought, Usage};
+use crate::chat::{Encoder, Event, Finish, Sealed, Thought, Usage};
 use crate::error::{ErrorKind, GatewayError};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -121,8 +121,8 @@ impl Chunks {
     fn block(
         &mut self,
         choice: u32,
-        signature: Option<String>,
-        redacted: Option<String>,
+        signature: Option<Sealed>,
+        redacted: Option<Sealed>,
         out: &mut Vec<u8>,
     ) {
         let Some(open) = self.open(choice, None, out) else {
@@ -251,7 +251,7 @@ struct CallStart {
     call: u32,
     id: String,
     name: String,
-    signature: Option<String>,
+    signature: Option<Sealed>,
 }
 
 impl Encoder for Chunks {

@@ -5,7 +5,7 @@ use super::content::{Contents, Speaker, cache_mark, contents};
 use super::parse::was_called;
 use super::reasoning;
 use super::shape::{Path, array, each, invalid, missing, need, object, string, take};
-use crate::chat::{CacheMark, Content, Message, Part, ToolCall, Turn};
+use crate::chat::{CacheMark, Content, Message, Origin, Part, Sealed, ToolCall, Turn};
 use crate::error::GatewayError;
 use serde_json::{Map, Value};
 
@@ -202,7 +202,7 @@ fn tool_call(value: Value, path: &Path<'_>) -> Result<ToolCall, GatewayError> {
     };
     Ok(ToolCall {
         id: id.to_owned(),
-        signature,
+        signature: signature.map(|text| Sealed::returned(text, Origin::Gemini)),
         ..call
     })
 }

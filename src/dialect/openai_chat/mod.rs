@@ -77,11 +77,11 @@ impl Dialect for Compatible {
         request::chat(asked, target)
     }
 
-    fn answer(&self, body: &[u8]) -> Result<Result<Answer, Failure>, DecodeError> {
+    fn answer(&self, _: &str, body: &[u8]) -> Result<Result<Answer, Failure>, DecodeError> {
         answer::read(body)
     }
 
-    fn decoder(&self, limit: usize) -> Box<dyn Decoder> {
+    fn decoder(&self, _: &str, limit: usize) -> Box<dyn Decoder> {
         Box::new(stream::Chunks::new(limit))
     }
 

@@ -3,7 +3,7 @@
 
 use super::shape::whole;
 use super::turns::hex;
-use crate::chat::{Failure, Finish, Thought, Usage};
+use crate::chat::{Failure, Finish, Origin, Sealed, Thought, Usage};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
@@ -77,9 +77,10 @@ pub(super) fn thoughts(map: &Fields) -> Vec<Thought> {
 
 /// A block of Anthropic's, OpenRouter's, MiniMax's or Mistral's form.
 fn block(map: &Fields) -> Option<Thought> {
+    let origin = origin(map);
     if let Some(data) = text(map, "data") {
         return Some(Thought {
-            redacted: Some(data.to_owned()),
+            redacted: Some(Sealed::returned(data, origin)),
             ..Thought::default()
         });
     }
@@ -97,12 +98,27 @@ fn block(map: &Fields) -> Option<Thought> {
     let told = plain
         .or_else(|| map.get("thinking").and_then(listed))
         .unwrap_or_default();
-    let signature = text(map, "signature").map(str::to_owned);
+    let signature = text(map, "signature").map(|text| Sealed::returned(text, origin));
     (!told.is_empty() || signature.is_some()).then_some(Thought {
         text: told,
         signature,
         redacted: None,
     })
+}
+
+/// Whose a block is. OpenRouter says it beside the block; a block that does
+/// not say it has Anthropic's form, and is Claude's unless it is tagged.
+fn origin(map: &Fields) -> Origin {
+    let encrypted = map
+        .get("type")
+        .is_some_and(|kind| kind == "reasoning.encrypted");
+    match text(map, "format") {
+        Some(format) if format.starts_with("anthropic") => Origin::Claude,
+        Some(format) if format.starts_with("google") => Origin::Gemini,
+        Some(_) => Origin::Other,
+        None if encrypted => Origin::Other,
+        None => Origin::Claude,
+    }
 }
 
 /// A call's arguments; some providers send the object itself.
@@ -115,9 +131,10 @@ pub(super) fn arguments(function: &Fields) -> String {
 }
 
 /// The signature that Google's own Chat Completions hand out with a call.
-pub(super) fn signature(call: &Fields) -> Option<String> {
+pub(super) fn signature(call: &Fields) -> Option<Sealed> {
     let google = call.get("extra_content")?.get("google")?;
-    google.get("thought_signature")?.as_str().map(str::to_owned)
+    let text = google.get("thought_signature")?.as_str()?;
+    Some(Sealed::returned(text, Origin::Gemini))
 }
 
 /// An id for a call without one: the same whenever the same answer is read.

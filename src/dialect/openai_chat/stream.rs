@@ -6,7 +6,7 @@
 
 use super::pieces::{self, Ending, Piece};
 use super::{answer, failure, mend, shape};
-use crate::chat::{Answer, DecodeError, Decoder, Event, Finish, Thought, Usage};
+use crate::chat::{Answer, DecodeError, Decoder, Event, Finish, Sealed, Thought, Usage};
 use crate::wire::sse;
 use bytes::Bytes;
 use serde_json::{Map, Value};
@@ -52,7 +52,7 @@ struct Call {
     /// The provider's id of it.
     id: Option<String>,
     name: String,
-    signature: Option<String>,
+    signature: Option<Sealed>,
     /// `CallStart` was told, which waits for the name.
     told: bool,
     /// Arguments that came before.

@@ -101,7 +101,7 @@ fn requests() {
 fn answers() {
     for case in cases(".answer.json") {
         let body = read(&format!("{case}.answer.json")).unwrap();
-        let answer = Compatible.answer(body.as_bytes()).unwrap().unwrap();
+        let answer = Compatible.answer("m", body.as_bytes()).unwrap().unwrap();
         let reply = |legacy| -> Value {
             serde_json::from_slice(&Chat { legacy }.answer(&answer, &label())).unwrap()
         };
@@ -115,7 +115,7 @@ fn answers() {
 /// The events of a stream fed in pieces, adjacent texts merged, and how it
 /// ended.
 fn decode(bytes: &[u8], size: usize) -> (Vec<Event>, Option<DecodeError>) {
-    let mut decoder = Compatible.decoder(1 << 20);
+    let mut decoder = Compatible.decoder("m", 1 << 20);
     let (mut events, mut ended) = (Vec::new(), Ok(()));
     for piece in bytes.chunks(size) {
         ended =

@@ -4,7 +4,7 @@ use super::options::Options;
 use super::shape::Path;
 use super::whole;
 use crate::chat::{
-    CacheMark, Capabilities, Content, Conversation, Losses, Message, Part, Source, Thought,
+    CacheMark, Capabilities, Content, Conversation, Losses, Message, Origin, Part, Source, Thought,
     ToolCall, Turn, Unsupported,
 };
 use serde_json::{Map, Value, json};
@@ -215,7 +215,30 @@ impl<'a> Turns<'a> {
             .into())
     }
 
+    /// What the provider can read of what models sealed: it says so by the form
+    /// that it takes thoughts in. A tag is nobody's but the gateway's.
+    fn readable(&mut self, thought: &Thought) -> Result<Option<Thought>, Unsupported> {
+        let readers: &[Origin] = match self.options.text("thoughts") {
+            Some("thinking_blocks") => &[Origin::Claude],
+            Some("reasoning_details") => &[Origin::Claude, Origin::Gemini, Origin::Other],
+            _ => &[],
+        };
+        let mut kept = thought.clone();
+        for sealed in [&mut kept.signature, &mut kept.redacted] {
+            if sealed.take_if(|s| s.read_by(readers).is_none()).is_some() {
+                self.losses.drop("thinking_blocks")?;
+            }
+        }
+        let empty = kept.signature.is_none() && kept.redacted.is_none() && kept.text.is_empty();
+        Ok((!empty).then_some(kept))
+    }
+
     fn thoughts(&mut self, thoughts: &[Thought], fields: &mut Fields) -> Result<(), Unsupported> {
+        let mut kept = Vec::with_capacity(thoughts.len());
+        for thought in thoughts {
+            kept.extend(self.readable(thought)?);
+        }
+        let thoughts = kept.as_slice();
         if thoughts.is_empty() {
             return Ok(());
         }
@@ -251,7 +274,8 @@ impl<'a> Turns<'a> {
         let Some(signature) = &call.signature else {
             return Ok(written);
         };
-        if self.options.text("thought_signature") != Some("google") {
+        let google = self.options.text("thought_signature") == Some("google");
+        if !google || signature.origin != Origin::Gemini {
             self.losses.drop("extra_content")?;
         } else if let Some(written) = written.as_object_mut() {
             written.insert("extra_content".to_owned(), whole::google(signature));
@@ -383,14 +407,26 @@ fn file(source: &Source, name: Option<&str>, path: &Path<'_>) -> Result<Value, U
     Ok(Value::Object(file))
 }
 
-/// A thought in OpenRouter's form.
+/// A thought in OpenRouter's form, which says whose a signature is.
 fn detail(thought: &Thought) -> Value {
-    match &thought.redacted {
-        Some(data) => json!({ "type": "reasoning.encrypted", "data": data }),
-        None => {
-            json!({ "type": "reasoning.text", "text": thought.text, "signature": thought.signature })
-        }
+    let mut detail = match &thought.redacted {
+        Some(data) => json!({ "type": "reasoning.encrypted", "data": data.text }),
+        None => json!({
+            "type": "reasoning.text",
+            "text": thought.text,
+            "signature": thought.signature.as_ref().map(|signature| &signature.text),
+        }),
+    };
+    let sealed = thought.redacted.as_ref().or(thought.signature.as_ref());
+    let format = sealed.and_then(|sealed| match sealed.origin {
+        Origin::Claude => Some("anthropic-claude-v1"),
+        Origin::Gemini => Some("google-gemini-v1"),
+        Origin::Nova | Origin::Bedrock | Origin::Other => None,
+    });
+    if let Some((detail, format)) = detail.as_object_mut().zip(format) {
+        detail.insert("format".to_owned(), format.into());
     }
+    detail
 }
 
 fn refusal(part: &Part) -> Option<&str> {

@@ -5,7 +5,7 @@
 //! wants any of them back, also `thinking_blocks`, to be sent back unchanged.
 
 use super::super::Label;
-use crate::chat::{Answer, Choice, Finish, Thought, ToolCall, Usage};
+use crate::chat::{Answer, Choice, Finish, Origin, Sealed, Thought, ToolCall, Usage};
 use serde_json::{Map, Value, json};
 
 /// Writes a `chat.completion`. `legacy`: calls as `function_call`.
@@ -140,15 +140,16 @@ fn tool_call(call: &ToolCall, id: impl FnOnce() -> String) -> Value {
         call.id.clone()
     };
     let mut written = json!({ "id": id, "type": "function", "function": function(call) });
-    if let Some((written, signature)) = written.as_object_mut().zip(call.signature.as_deref()) {
+    if let Some((written, signature)) = written.as_object_mut().zip(call.signature.as_ref()) {
         written.insert("extra_content".to_owned(), google(signature));
     }
     written
 }
 
-/// Google's own way to hand a signature through Chat Completions.
-pub(super) fn google(signature: &str) -> Value {
-    json!({ "google": { "thought_signature": signature } })
+/// Google's own way to hand a signature through Chat Completions; its own
+/// signatures are bare there.
+pub(super) fn google(signature: &Sealed) -> Value {
+    json!({ "google": { "thought_signature": signature.carried(Origin::Gemini) } })
 }
 
 /// A call without arguments is one with none of them: clients parse the text.
@@ -161,11 +162,14 @@ fn function(call: &ToolCall) -> Value {
     json!({ "name": call.name, "arguments": arguments })
 }
 
-/// A thought in Anthropic's form.
+/// A thought in Anthropic's form, where Claude's signatures are bare.
 pub(super) fn block(thought: &Thought) -> Value {
     match (&thought.redacted, &thought.signature) {
-        (Some(redacted), _) => json!({ "type": "redacted_thinking", "data": redacted }),
+        (Some(redacted), _) => {
+            json!({ "type": "redacted_thinking", "data": redacted.carried(Origin::Claude) })
+        }
         (None, Some(signature)) => {
+            let signature = signature.carried(Origin::Claude);
             json!({ "type": "thinking", "thinking": thought.text, "signature": signature })
         }
         (None, None) => json!({ "type": "thinking", "thinking": thought.text }),

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::super::Label;
 use super::{Echo, thoughts};
-use crate::chat::{Answer, Choice, Finish, Thought, Usage};
+use crate::chat::{Answer, Choice, Finish, Sealed, Thought, Usage};
 
 /// How far a response or an item has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,7 +112,7 @@ pub(super) fn reasoning(id: &str, thoughts: &[Thought], status: Status) -> Value
 }
 
 /// The item before a call that must come back with its signature.
-pub(super) fn call_signature(id: &str, call_id: &str, signature: &str) -> Value {
+pub(super) fn call_signature(id: &str, call_id: &str, signature: &Sealed) -> Value {
     let sealed = thoughts::seal_call(call_id, signature);
     reasoning_item(id, Vec::new(), Some(sealed), Status::Completed)
 }

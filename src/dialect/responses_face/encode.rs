@@ -14,7 +14,7 @@ use super::answer::{
     self, Progress, Status, annotation, item_id, refusal_part, summary_part, text_part, token_list,
 };
 use super::{Echo, error_object};
-use crate::chat::{Encoder, Event, Failure, Finish, Thought, Usage};
+use crate::chat::{Encoder, Event, Failure, Finish, Sealed, Thought, Usage};
 use crate::error::GatewayError;
 
 /// Writes one stream.
@@ -178,7 +178,7 @@ impl Stream {
     }
 
     /// Ends the running thought, if one is running, and signs it.
-    fn end_thought(&mut self, signature: Option<String>, out: &mut Vec<u8>) {
+    fn end_thought(&mut self, signature: Option<Sealed>, out: &mut Vec<u8>) {
         let Some(reasoning) = self.reasoning.as_mut() else {
             return;
         };
@@ -200,7 +200,7 @@ impl Stream {
         }
     }
 
-    fn redacted(&mut self, data: String, out: &mut Vec<u8>) {
+    fn redacted(&mut self, data: Sealed, out: &mut Vec<u8>) {
         self.think(out);
         self.end_thought(None, out);
         self.think(out).thoughts.push(Thought {
@@ -340,7 +340,7 @@ impl Stream {
         &mut self,
         number: u32,
         call: (String, String),
-        signature: Option<&str>,
+        signature: Option<&Sealed>,
         out: &mut Vec<u8>,
     ) {
         self.start(out);
@@ -460,7 +460,7 @@ impl Encoder for Stream {
                 name,
                 signature,
             } => {
-                self.call(call, (id, name), signature.as_deref(), out);
+                self.call(call, (id, name), signature.as_ref(), out);
             }
             Event::CallArguments {
                 choice: 0,

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::parse::{Fields, invalid, missing};
 use super::thoughts;
 use crate::chat::{
-    CacheMark, Content, Conversation, Message, Part, Source, Thought, ToolCall, Turn,
+    CacheMark, Content, Conversation, Message, Part, Sealed, Source, Thought, ToolCall, Turn,
 };
 use crate::error::GatewayError;
 
@@ -41,7 +41,7 @@ struct Reader<'a> {
     /// The model's turn that is being put together.
     turn: Option<Turn>,
     /// Of calls to come, by their ids.
-    signatures: BTreeMap<String, String>,
+    signatures: BTreeMap<String, Sealed>,
 }
 
 impl Reader<'_> {

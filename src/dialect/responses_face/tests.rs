@@ -2,6 +2,7 @@
 //! are built here and compared with what stands there. `TOLLGATE_BLESS=1`
 //! writes it anew.
 
+use crate::chat::{Origin, Sealed};
 use std::fs;
 use std::path::PathBuf;
 
@@ -241,18 +242,19 @@ fn thoughts_travel_sealed() {
     let thoughts = vec![
         Thought {
             text: "Hm.".into(),
-            signature: Some("sig".into()),
+            signature: Some(Sealed::new(Origin::Claude, "sig")),
             redacted: None,
         },
         Thought {
-            redacted: Some("data".into()),
+            redacted: Some(Sealed::new(Origin::Claude, "data")),
             ..Thought::default()
         },
     ];
     let opened = thoughts::open(&thoughts::seal(&thoughts)).expect("ours");
     assert_eq!((opened.thoughts, opened.calls.len()), (thoughts, 0));
-    let opened = thoughts::open(&thoughts::seal_call("c", "sig")).expect("ours");
-    assert_eq!(opened.calls, [("c".to_owned(), "sig".to_owned())]);
+    let signature = Sealed::new(Origin::Gemini, "sig");
+    let opened = thoughts::open(&thoughts::seal_call("c", &signature)).expect("ours");
+    assert_eq!(opened.calls, [("c".to_owned(), signature)]);
     for foreign in ["gAAAAABo", "!", "", "eyJhIjoxfQ=="] {
         assert_eq!(thoughts::open(foreign), None);
     }
@@ -294,14 +296,22 @@ fn a_stream_comes_back_as_it_was() {
     let signatures: Vec<_> = turn
         .thoughts
         .iter()
-        .map(|t| t.signature.as_deref())
+        .map(|t| t.signature.as_ref().map(|s| s.text.as_str()))
         .collect();
     assert_eq!(signatures, [Some("c2ln"), None, None]);
-    assert_eq!(turn.thoughts[1].redacted.as_deref(), Some("zz"));
+    assert_eq!(
+        turn.thoughts[1].redacted.as_ref().map(|s| s.text.as_str()),
+        Some("zz")
+    );
     let calls: Vec<_> = turn
         .calls
         .iter()
-        .map(|c| (c.arguments.as_str(), c.signature.as_deref()))
+        .map(|c| {
+            (
+                c.arguments.as_str(),
+                c.signature.as_ref().map(|s| s.text.as_str()),
+            )
+        })
         .collect();
     assert_eq!(calls, [("{\"a\":1}", Some("g")), ("{}", None)]);
     assert_eq!(turn.parts[0].as_text(), Some("Hello."));
@@ -312,17 +322,17 @@ fn choice() -> Choice {
         id: id.into(),
         name: "f".into(),
         arguments: "{\"a\":1}".into(),
-        signature: signature.map(str::to_owned),
+        signature: signature.map(|text| Sealed::new(Origin::Claude, text)),
     };
     Choice {
         thoughts: vec![
             Thought {
                 text: "Hm.".into(),
-                signature: Some("c2ln".into()),
+                signature: Some(Sealed::new(Origin::Claude, "c2ln")),
                 redacted: None,
             },
             Thought {
-                redacted: Some("zz".into()),
+                redacted: Some(Sealed::new(Origin::Claude, "zz")),
                 ..Thought::default()
             },
         ],
@@ -465,7 +475,7 @@ fn call(call: u32, signature: Option<&str>) -> Event {
         call,
         id: format!("call_{call}"),
         name: "f".into(),
-        signature: signature.map(str::to_owned),
+        signature: signature.map(|text| Sealed::new(Origin::Claude, text)),
     }
 }
 
@@ -489,11 +499,11 @@ fn everything() -> Vec<Event> {
         thought("think."),
         Event::Signature {
             choice: 0,
-            signature: "c2ln".into(),
+            signature: Sealed::new(Origin::Claude, "c2ln"),
         },
         Event::RedactedThought {
             choice: 0,
-            data: "zz".into(),
+            data: Sealed::new(Origin::Claude, "zz"),
         },
         thought("More."),
         text("Hel"),

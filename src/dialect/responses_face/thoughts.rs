@@ -1,13 +1,13 @@
 //! The content of `encrypted_content`: Base64 (standard, padded) of a JSON list
 //! of objects, each either a thought
 //! `{"text"?, "signature"?, "redacted"?}` or the signature of a call
-//! `{"call": its call_id, "signature"}`.
+//! `{"call": its call_id, "signature"}`. Claude's signatures are bare in it.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
-use crate::chat::Thought;
+use crate::chat::{Origin, Sealed, Thought};
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -27,25 +27,33 @@ struct Entry {
 pub(super) struct Opened {
     pub thoughts: Vec<Thought>,
     /// Call ids and the signatures of their calls.
-    pub calls: Vec<(String, String)>,
+    pub calls: Vec<(String, Sealed)>,
 }
 
 pub(super) fn seal(thoughts: &[Thought]) -> String {
     let entries = thoughts.iter().map(|thought| Entry {
         text: thought.text.clone(),
-        signature: thought.signature.clone(),
-        redacted: thought.redacted.clone(),
+        signature: thought.signature.as_ref().map(carried),
+        redacted: thought.redacted.as_ref().map(carried),
         call: None,
     });
     write(&entries.collect::<Vec<_>>())
 }
 
-pub(super) fn seal_call(id: &str, signature: &str) -> String {
+pub(super) fn seal_call(id: &str, signature: &Sealed) -> String {
     write(&[Entry {
-        signature: Some(signature.to_owned()),
+        signature: Some(carried(signature)),
         call: Some(id.to_owned()),
         ..Entry::default()
     }])
+}
+
+fn carried(sealed: &Sealed) -> String {
+    sealed.carried(Origin::Claude).into_owned()
+}
+
+fn returned(text: String) -> Sealed {
+    Sealed::returned(text, Origin::Claude)
 }
 
 fn write(entries: &[Entry]) -> String {
@@ -60,12 +68,12 @@ pub(super) fn open(sealed: &str) -> Option<Opened> {
     let mut opened = Opened::default();
     for entry in entries {
         match (entry.call, entry.signature) {
-            (Some(call), Some(signature)) => opened.calls.push((call, signature)),
+            (Some(call), Some(signature)) => opened.calls.push((call, returned(signature))),
             (Some(_), None) => {}
             (None, signature) => opened.thoughts.push(Thought {
                 text: entry.text,
-                signature,
-                redacted: entry.redacted,
+                signature: signature.map(returned),
+                redacted: entry.redacted.map(returned),
             }),
         }
     }

@@ -6,6 +6,7 @@ use crate::chat::{
     CacheMark, Content, Format, Logprobs, Message, Reasoning, Source, Thought, Tool, ToolChoice,
     Turn,
 };
+use crate::chat::{Origin, Sealed};
 
 /// A request with more fields, which replace those of the least request.
 fn with(more: &Value) -> String {
@@ -447,7 +448,10 @@ fn signatures_come_back_in_every_way() {
     ] {
         let call = turn(&json!({ "tool_calls": [call] })).calls.pop().unwrap();
         assert_eq!(
-            (call.id.as_str(), call.signature.as_deref()),
+            (
+                call.id.as_str(),
+                call.signature.as_ref().map(|s| s.text.as_str())
+            ),
             ("a", Some("Zw=="))
         );
     }
@@ -457,7 +461,7 @@ fn signatures_come_back_in_every_way() {
 fn thoughts_come_back_in_every_way() {
     let signed = Thought {
         text: "t".into(),
-        signature: Some("s".into()),
+        signature: Some(Sealed::new(Origin::Claude, "s")),
         redacted: None,
     };
     let plain = Thought {
@@ -465,7 +469,7 @@ fn thoughts_come_back_in_every_way() {
         ..signed.clone()
     };
     let hidden = Thought {
-        redacted: Some("r".into()),
+        redacted: Some(Sealed::new(Origin::Claude, "r")),
         ..Thought::default()
     };
     let blocks = json!([{ "type": "thinking", "thinking": "t", "signature": "s" }, { "type": "redacted_thinking", "data": "r" }]);

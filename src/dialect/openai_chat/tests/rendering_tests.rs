@@ -1,6 +1,7 @@
 //! What a target takes and what it does not; failures; embeddings.
 
 use super::*;
+use crate::chat::{Origin, Sealed};
 use crate::chat::{SamplingRule, Thought, ToolCall};
 
 fn body_of(rendered: &Rendered) -> Value {
@@ -590,7 +591,10 @@ fn failures_inside_of_a_200() {
             Some("1"),
         ),
     ] {
-        let got = Compatible.answer(body.as_bytes()).unwrap().unwrap_err();
+        let got = Compatible
+            .answer("m", body.as_bytes())
+            .unwrap()
+            .unwrap_err();
         assert_eq!(
             (got.status, got.code.as_deref(), got.message.as_deref()),
             (status, code, Some("m")),
@@ -607,7 +611,7 @@ fn failures_inside_of_a_200() {
                 .to_string();
         assert_eq!(
             Compatible
-                .answer(body.as_bytes())
+                .answer("m", body.as_bytes())
                 .unwrap()
                 .unwrap_err()
                 .status,
@@ -617,7 +621,7 @@ fn failures_inside_of_a_200() {
     let fine =
         br#" {"error":null,"base_resp":{"status_code":0},"choices":[{"message":{"content":"a"}}]}"#;
     assert_eq!(
-        Compatible.answer(fine).unwrap().unwrap().choices[0]
+        Compatible.answer("m", fine).unwrap().unwrap().choices[0]
             .text
             .as_deref(),
         Some("a")
@@ -625,7 +629,7 @@ fn failures_inside_of_a_200() {
     for body in ["", "{", "[]", "{}", r#"{"choices":[]}"#, "<html>"] {
         assert!(
             matches!(
-                Compatible.answer(body.as_bytes()),
+                Compatible.answer("m", body.as_bytes()),
                 Err(DecodeError::Malformed(_))
             ),
             "{body}"
@@ -644,11 +648,14 @@ fn broken_characters_do_not_cost_the_answer() {
         (r"\uD83Dé", "\u{fffd}é"),
     ] {
         let body = format!(r#"{{"choices":[{{"message":{{"content":"{written}"}}}}]}}"#);
-        let got = Compatible.answer(body.as_bytes()).unwrap().unwrap();
+        let got = Compatible.answer("m", body.as_bytes()).unwrap().unwrap();
         assert_eq!(got.choices[0].text.as_deref(), Some(read), "{written}");
     }
     let got = Compatible
-        .answer(b"{\"choices\":[{\"message\":{\"content\":\"a\xff\"}}]}")
+        .answer(
+            "m",
+            b"{\"choices\":[{\"message\":{\"content\":\"a\xff\"}}]}",
+        )
         .unwrap()
         .unwrap();
     assert_eq!(got.choices[0].text.as_deref(), Some("a\u{fffd}"));
@@ -666,7 +673,7 @@ fn what_an_answer_lacks_is_made_up_for() {
     };
     let signed = Thought {
         text: "s".into(),
-        signature: Some("x".into()),
+        signature: Some(Sealed::new(Origin::Claude, "x")),
         redacted: None,
     };
     let choice = crate::chat::Choice {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::chat::{Failure, Finish, Usage};
+use crate::chat::{Origin, Sealed};
 
 fn encoded(events: Vec<Event>, include_usage: bool) -> String {
     encode(
@@ -39,7 +40,7 @@ fn call(number: u32, id: &str) -> Event {
         call: number,
         id: id.into(),
         name: "f".into(),
-        signature: Some("Zw==".into()),
+        signature: Some(Sealed::new(Origin::Gemini, "Zw==")),
     }
 }
 
@@ -219,11 +220,11 @@ fn a_signature_ends_its_thought_in_one_block() {
     };
     let signature = |s: &str| Event::Signature {
         choice: 0,
-        signature: s.into(),
+        signature: Sealed::new(Origin::Claude, s),
     };
     let redacted = Event::RedactedThought {
         choice: 0,
-        data: "r".into(),
+        data: Sealed::new(Origin::Claude, "r"),
     };
     let events = vec![
         thought("a"),
@@ -319,7 +320,7 @@ fn an_event_over_the_limit_is_refused() {
         "data: aaaaaaaaaaaaaaaaaaaaaa",
         "{\"aaaaaaaaaaaaaaaaaaaaaaaaaa",
     ] {
-        let mut decoder = Compatible.decoder(16);
+        let mut decoder = Compatible.decoder("m", 16);
         let got = decoder.push(bytes::Bytes::from(stream), &mut Vec::new());
         assert_eq!(got, Err(DecodeError::TooLong));
     }
@@ -346,7 +347,7 @@ fn finish_reasons() {
         };
         let choice = |name: &str| json!({ "choices": [{ "index": 0, name: { "content": "", "tool_calls": calls }, "finish_reason": word }] });
         let answer = Compatible
-            .answer(choice("message").to_string().as_bytes())
+            .answer("m", choice("message").to_string().as_bytes())
             .unwrap()
             .unwrap();
         assert_eq!(answer.choices[0].finish, Some(expected), "{word}");
