@@ -2,7 +2,9 @@
 //! ([`Event`]). A decoder per provider format makes events, an encoder per
 //! client format reads them.
 
-use super::Sealed;
+use super::{Sealed, Source, Span};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 /// A whole answer.
@@ -19,19 +21,77 @@ pub struct Answer {
     pub service_tier: Option<String>,
 }
 
-/// One of an answer's choices.
+/// One of an answer's choices. [`Choice::items`] tells it in its order.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Choice {
     pub thoughts: Vec<super::Thought>,
     /// `None` when the model said nothing but calls.
     pub text: Option<String>,
     pub refusal: Option<String>,
+    /// What the model made that is no text.
+    pub media: Vec<Medium>,
     pub calls: Vec<super::ToolCall>,
-    /// OpenAI's `annotations`.
+    /// OpenAI's `annotations`, with `start_index` and `end_index` in characters
+    /// of the whole text. What OpenAI does not cite has Anthropic's type and
+    /// fields, or is a `document_citation` with the provider's own.
     pub annotations: Vec<Value>,
     /// OpenAI's `logprobs`.
     pub logprobs: Option<Value>,
     pub finish: Option<Finish>,
+    pub native: Option<Native>,
+    /// What comes next, where that is not thoughts, text, media, calls.
+    pub order: Vec<Span>,
+}
+
+/// An image or a sound that a model made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Medium {
+    Image(Source),
+    Audio(Audio),
+}
+
+/// A sound, or a piece of one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Audio {
+    pub id: Option<String>,
+    /// Base64.
+    pub data: String,
+    /// OpenAI's name of the format (`wav`, `mp3`, `pcm16`), or what stands
+    /// behind `audio/` in the media type.
+    pub format: Option<String>,
+    pub transcript: String,
+    /// Unix seconds, until when the provider knows the id.
+    pub expires_at: Option<u64>,
+}
+
+impl Audio {
+    /// Adds the next piece of the same sound.
+    pub fn append(&mut self, piece: Self) {
+        self.id = self.id.take().or(piece.id);
+        self.format = self.format.take().or(piece.format);
+        self.expires_at = self.expires_at.or(piece.expires_at);
+        self.transcript.push_str(&piece.transcript);
+        // Base64 that ends in padding is decoded to be gone on with.
+        if self.data.ends_with('=')
+            && let (Ok(mut bytes), Ok(more)) =
+                (STANDARD.decode(&self.data), STANDARD.decode(&piece.data))
+        {
+            bytes.extend(more);
+            self.data = STANDARD.encode(bytes);
+            return;
+        }
+        self.data.push_str(&piece.data);
+    }
+}
+
+/// How a provider says why its model stopped, where it says more than
+/// [`Finish`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Native {
+    /// Its own word: `pause_turn`, `MALFORMED_FUNCTION_CALL`.
+    pub reason: String,
+    /// The stop text that the model wrote, if the provider tells it.
+    pub matched: Option<String>,
 }
 
 /// Why a model stopped; OpenAI's scale.
@@ -52,6 +112,45 @@ impl Finish {
             Self::ToolCalls => "tool_calls",
             Self::ContentFilter => "content_filter",
         }
+    }
+
+    /// The finish of a turn: one with calls is `tool_calls`, whatever the
+    /// provider says (Gemini always says that it stopped), and one without is
+    /// none. A turn that was cut short or filtered stays so: its last call may
+    /// be half a call.
+    pub const fn settled(self, calls: bool) -> Self {
+        match self {
+            Self::Stop if calls => Self::ToolCalls,
+            Self::ToolCalls if !calls => Self::Stop,
+            other => other,
+        }
+    }
+}
+
+impl Native {
+    /// The provider's word, if it says more than OpenAI's.
+    pub fn of(word: &str) -> Option<Self> {
+        const PLAIN: [&str; 14] = [
+            "complete",
+            "content_filter",
+            "content_filtered",
+            "end_turn",
+            "eos",
+            "finish_reason_unspecified",
+            "function_call",
+            "length",
+            "max_tokens",
+            "refusal",
+            "stop",
+            "tool_call",
+            "tool_calls",
+            "tool_use",
+        ];
+        let plain = PLAIN.iter().any(|plain| plain.eq_ignore_ascii_case(word));
+        (!plain && !word.is_empty()).then(|| Self {
+            reason: word.to_owned(),
+            matched: None,
+        })
     }
 }
 
@@ -126,6 +225,17 @@ pub enum Event {
         call: u32,
         text: String,
     },
+    /// A whole image that the model made.
+    Image {
+        choice: u32,
+        image: Source,
+    },
+    /// A piece of a sound that the model made.
+    Audio {
+        choice: u32,
+        audio: Audio,
+    },
+    /// Sources of the text so far. Text that follows is another one.
     Annotations {
         choice: u32,
         annotations: Vec<Value>,
@@ -134,6 +244,11 @@ pub enum Event {
     Logprobs {
         choice: u32,
         logprobs: Value,
+    },
+    /// More about the finish that follows.
+    Native {
+        choice: u32,
+        native: Native,
     },
     /// Nothing follows for this choice.
     Finish {
@@ -148,6 +263,28 @@ pub enum Event {
     End,
     /// The provider reports a failure in band; nothing follows.
     Failed(Failure),
+}
+
+impl Event {
+    /// The choice that the event is of; `None` if it is of the whole answer.
+    pub const fn choice(&self) -> Option<u32> {
+        match self {
+            Self::Text { choice, .. }
+            | Self::Refusal { choice, .. }
+            | Self::Thought { choice, .. }
+            | Self::Signature { choice, .. }
+            | Self::RedactedThought { choice, .. }
+            | Self::CallStart { choice, .. }
+            | Self::CallArguments { choice, .. }
+            | Self::Image { choice, .. }
+            | Self::Audio { choice, .. }
+            | Self::Annotations { choice, .. }
+            | Self::Logprobs { choice, .. }
+            | Self::Native { choice, .. }
+            | Self::Finish { choice, .. } => Some(*choice),
+            Self::Start { .. } | Self::Usage(_) | Self::Ping | Self::End | Self::Failed(_) => None,
+        }
+    }
 }
 
 /// What a provider says when it fails, in band or with a status.

@@ -23,6 +23,10 @@ pub struct Capabilities {
     pub images: bool,
     pub audio: bool,
     pub documents: bool,
+    /// Makes images.
+    pub image_output: bool,
+    /// Speaks.
+    pub audio_output: bool,
     pub tools: bool,
     /// A tool call can be demanded.
     pub forced_tools: bool,
@@ -46,6 +50,8 @@ impl Default for Capabilities {
             images: true,
             audio: true,
             documents: true,
+            image_output: true,
+            audio_output: true,
             tools: true,
             forced_tools: true,
             parallel_control: true,

@@ -5,7 +5,7 @@
 //! It keeps what was said, not how: texts are unescaped, tool arguments stay
 //! the JSON text that a model wrote. Nothing in it is invented.
 
-use super::Sealed;
+use super::{Sealed, Slot};
 use serde_json::{Map, Value};
 
 /// A whole request.
@@ -105,14 +105,16 @@ pub enum Message {
     },
 }
 
-/// A model's turn.
+/// A model's turn. [`Turn::items`] tells it in its order.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Turn {
     pub thoughts: Vec<Thought>,
-    /// Texts and refusals.
+    /// Texts, refusals, and images that the model made.
     pub parts: Vec<Part>,
     pub calls: Vec<ToolCall>,
     pub name: Option<String>,
+    /// Which of the three comes next, where that is not the usual order.
+    pub order: Vec<Slot>,
 }
 
 /// A piece of content, and whether the prompt may be cached up to it.
@@ -228,6 +230,8 @@ pub struct ToolCall {
     pub arguments: String,
     /// Gemini's `thoughtSignature` of this call.
     pub signature: Option<Sealed>,
+    /// The prompt may be cached up to here.
+    pub cache: Option<CacheMark>,
 }
 
 /// A tool on offer.

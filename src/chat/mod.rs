@@ -4,14 +4,18 @@
 mod answer;
 mod capability;
 mod conversation;
+mod gather;
 mod inspect;
 pub mod models;
 mod operation;
+mod order;
 mod sealed;
 
 pub use answer::*;
 pub use capability::*;
 pub use conversation::*;
+pub use gather::gather;
 pub use inspect::{InspectError, Request, inspect};
 pub use operation::{Media, Operation, Speech};
+pub use order::{Item, Said, Slot, Span};
 pub use sealed::{Origin, Sealed};

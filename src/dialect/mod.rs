@@ -17,6 +17,9 @@ pub mod openai_chat;
 pub mod openai_completions;
 pub mod responses_face;
 
+#[cfg(test)]
+mod round_trip_tests;
+
 use crate::chat::{
     Answer, Capabilities, Conversation, DecodeError, Decoder, Encoder, Failure, Unsupported,
 };

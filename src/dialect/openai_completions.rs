@@ -214,7 +214,10 @@ impl Encoder for Chunks {
             | Event::RedactedThought { .. }
             | Event::CallStart { .. }
             | Event::CallArguments { .. }
+            | Event::Image { .. }
+            | Event::Audio { .. }
             | Event::Annotations { .. }
+            | Event::Native { .. }
             | Event::Logprobs { .. } => {}
         }
     }

@@ -1,10 +1,10 @@
 //! A whole answer, and what it has in common with a stream: usage, stop
 //! reasons, citations.
 
+use super::stream::Stream;
 use super::{blocks, failure};
-use crate::chat::{
-    Answer, Choice, DecodeError, Failure, Finish, Origin, Sealed, Thought, ToolCall, Usage,
-};
+use crate::chat::{Answer, DecodeError, Failure, Finish, Native, Origin, Sealed, Usage, gather};
+use crate::wire::json;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -34,6 +34,8 @@ pub(super) struct Stop {
     #[serde(default)]
     stop_reason: Option<String>,
     #[serde(default)]
+    stop_sequence: Option<String>,
+    #[serde(default)]
     stop_details: Option<StopDetails>,
 }
 
@@ -48,16 +50,23 @@ impl Stop {
         self.stop_reason.is_some()
     }
 
-    /// `calls`: the model called tools. A turn that was cut off or refused says
-    /// so all the same, since its last call may be a half one.
+    /// `calls`: the model called tools.
     pub fn finish(&self, calls: bool) -> Finish {
-        match self.stop_reason.as_deref() {
+        let told = match self.stop_reason.as_deref() {
             Some("max_tokens" | "model_context_window_exceeded" | "compaction") => Finish::Length,
             Some("refusal") => Finish::ContentFilter,
             Some("tool_use") => Finish::ToolCalls,
-            _ if calls => Finish::ToolCalls,
             _ => Finish::Stop,
-        }
+        };
+        told.settled(calls)
+    }
+
+    pub fn native(&self) -> Option<Native> {
+        let native = Native::of(self.stop_reason.as_deref()?)?;
+        Some(Native {
+            matched: self.stop_sequence.clone(),
+            ..native
+        })
     }
 
     /// What is said in place of an answer.
@@ -205,93 +214,35 @@ pub(super) fn parse<'a, T: Deserialize<'a>>(
 }
 
 pub(super) fn read(body: &[u8]) -> Result<Result<Answer, Failure>, DecodeError> {
+    let body = json::mended(body);
     let reply: Reply<'_> =
-        serde_json::from_slice(body).map_err(|_| DecodeError::Malformed("message"))?;
+        serde_json::from_slice(&body).map_err(|_| DecodeError::Malformed("message"))?;
     if let Some(error) = reply.error {
         return Ok(Err(error.in_band()));
     }
     if reply.content.is_none() && reply.kind.as_deref() != Some("message") {
         return Err(DecodeError::Malformed("message"));
     }
-    let choice = choice(
-        reply.content.unwrap_or_default(),
-        reply.id.as_deref(),
-        &reply.stop,
-    )?;
     let tier = reply
         .usage
         .as_ref()
         .and_then(|usage| usage.service_tier.as_deref());
+    let service_tier =
+        tier.map(|tier| if tier == "standard" { "default" } else { tier }.to_owned());
+    let blocks = reply.content.unwrap_or_default();
+    let events = Stream::whole(reply.id.clone(), &blocks, reply.stop)?;
     Ok(Ok(Answer {
         id: reply.id,
         model: reply.model,
-        created: None,
-        choices: vec![choice],
-        service_tier: tier.map(|tier| if tier == "standard" { "default" } else { tier }.to_owned()),
+        service_tier,
         usage: reply.usage.map(|counts| counts.usage()),
+        ..gather(events)
     }))
-}
-
-fn choice(blocks: Vec<&RawValue>, id: Option<&str>, stop: &Stop) -> Result<Choice, DecodeError> {
-    let mut choice = Choice::default();
-    let mut chars = 0;
-    for raw in blocks {
-        match parse::<Kind>(raw, "content block")?.kind.as_str() {
-            "text" => add_text(parse(raw, "text block")?, &mut chars, &mut choice),
-            "thinking" => {
-                let block: ThinkingBlock = parse(raw, "thinking block")?;
-                choice.thoughts.push(Thought {
-                    text: block.thinking.unwrap_or_default(),
-                    signature: block.signature.and_then(sealed),
-                    redacted: None,
-                });
-            }
-            "redacted_thinking" => choice.thoughts.push(Thought {
-                redacted: parse::<RedactedBlock>(raw, "redacted_thinking block")?
-                    .data
-                    .and_then(sealed),
-                ..Thought::default()
-            }),
-            "tool_use" => {
-                let mut block: CallBlock<'_> = parse(raw, "tool_use block")?;
-                let arguments = block.arguments();
-                choice.calls.push(ToolCall {
-                    id: block.id(id, choice.calls.len()),
-                    name: block.name.unwrap_or_default(),
-                    arguments: if arguments.is_empty() {
-                        "{}".to_owned()
-                    } else {
-                        arguments
-                    },
-                    signature: None,
-                });
-            }
-            // Server tools and their results are the provider's own affair.
-            _ => {}
-        }
-    }
-    choice.refusal = stop.refusal();
-    if choice.calls.is_empty() && choice.refusal.is_none() {
-        choice.text.get_or_insert_default();
-    }
-    choice.finish = Some(stop.finish(!choice.calls.is_empty()));
-    Ok(choice)
 }
 
 /// What Claude wants back as it is.
 pub(super) fn sealed(text: String) -> Option<Sealed> {
     (!text.is_empty()).then(|| Sealed::new(Origin::Claude, text))
-}
-
-fn add_text(block: TextBlock, chars: &mut usize, choice: &mut Choice) {
-    let text = block.text.unwrap_or_default();
-    let start = *chars;
-    *chars = start.saturating_add(text.chars().count());
-    choice.text.get_or_insert_default().push_str(&text);
-    let citations = block.citations.unwrap_or_default();
-    choice
-        .annotations
-        .extend(annotations(citations, start, *chars));
 }
 
 /// Citations of a text from `start` to `end`, in characters of the whole answer.

@@ -50,17 +50,23 @@ pub(super) fn texts<'a>(
 ) -> Result<Vec<Block<'a>>, Unsupported> {
     let mut blocks = Vec::with_capacity(parts.len());
     for (part, said) in parts.iter().enumerate() {
-        match &said.content {
-            Content::Text(text) | Content::Refusal(text) => {
-                blocks.extend(text_block(text, said.cache.as_ref(), losses)?);
-            }
-            _ => refuse(
-                Place { message, part },
-                "Only text is taken here by Anthropic models.",
-            )?,
-        }
+        blocks.extend(text(Place { message, part }, said, losses)?);
     }
     Ok(blocks)
+}
+
+/// Writes a part that can only be text.
+pub(super) fn text<'a>(
+    place: Place,
+    part: &'a Part,
+    losses: &mut Losses,
+) -> Result<Option<Block<'a>>, Unsupported> {
+    match &part.content {
+        Content::Text(text) | Content::Refusal(text) => {
+            text_block(text, part.cache.as_ref(), losses)
+        }
+        _ => refuse(place, "Only text is taken here by Anthropic models."),
+    }
 }
 
 fn block<'a>(
@@ -227,6 +233,7 @@ pub(super) fn call<'a>(
     message: usize,
     index: usize,
     call: &'a chat::ToolCall,
+    losses: &mut Losses,
 ) -> Result<Block<'a>, Unsupported> {
     let arguments = call.arguments.trim();
     let arguments = if arguments.is_empty() {
@@ -245,6 +252,7 @@ pub(super) fn call<'a>(
         id: call_id_of(&call.id),
         name: &call.name,
         input,
+        cache_control: mark(call.cache.as_ref(), losses)?,
     })
 }
 

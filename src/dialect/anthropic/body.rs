@@ -106,6 +106,8 @@ pub(super) enum Block<'a> {
         name: &'a str,
         /// As the model wrote it, to the byte.
         input: &'a RawValue,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        cache_control: Option<CacheControl>,
     },
     ToolResult {
         tool_use_id: Cow<'a, str>,
@@ -132,8 +134,9 @@ impl Block<'_> {
             Self::Text { cache_control, .. }
             | Self::Image { cache_control, .. }
             | Self::Document { cache_control, .. }
+            | Self::ToolUse { cache_control, .. }
             | Self::ToolResult { cache_control, .. } => Some(cache_control),
-            Self::ToolUse { .. } | Self::Thinking { .. } | Self::RedactedThinking { .. } => None,
+            Self::Thinking { .. } | Self::RedactedThinking { .. } => None,
         }
     }
 

@@ -1,6 +1,7 @@
 //! How Anthropic fails, with a status or inside a stream.
 
 use crate::chat::Failure;
+use crate::wire::json;
 use serde::Deserialize;
 
 /// `{"type":"error","error":{...}}`
@@ -52,7 +53,7 @@ impl Error {
 /// Reads an answer that is not 2xx. A body that is not Anthropic's (a proxy's
 /// HTML) tells nothing but its status.
 pub(super) fn read(status: u16, retry_after: Option<&str>, body: &[u8]) -> Failure {
-    let body: Body = serde_json::from_slice(body).unwrap_or_default();
+    let body: Body = json::lenient(body).unwrap_or_default();
     let mut failure = body.error.unwrap_or_default().with_status(status);
     failure.retry_after = retry_after.and_then(seconds);
     failure

@@ -8,7 +8,7 @@
 use super::blocks;
 use super::body::{Block, Role, Turn};
 use crate::chat::{
-    self, Capabilities, Conversation, Losses, Message, Origin, Sealed, Thought, Unsupported,
+    self, Capabilities, Conversation, Item, Losses, Message, Origin, Sealed, Thought, Unsupported,
 };
 
 /// A conversation's messages, as the API takes them.
@@ -113,16 +113,21 @@ impl<'a, 'l> Writer<'a, 'l> {
     fn assistant(&mut self, at: usize, turn: &'a chat::Turn) -> Result<(), Unsupported> {
         self.name(turn.name.as_deref())?;
         let mut content = Vec::new();
-        for thought in &turn.thoughts {
-            content.extend(self.thought(thought)?);
-        }
-        content.extend(blocks::texts(at, &turn.parts, self.losses)?);
-        for (index, call) in turn.calls.iter().enumerate() {
-            if call.signature.is_some() {
-                self.losses
-                    .drop("messages[].tool_calls[].thought_signature")?;
+        for item in turn.items() {
+            match item {
+                Item::Thought(thought) => content.extend(self.thought(thought)?),
+                Item::Part(part, said) => {
+                    let place = blocks::Place { message: at, part };
+                    content.extend(blocks::text(place, said, self.losses)?);
+                }
+                Item::Call(index, call) => {
+                    if call.signature.is_some() {
+                        self.losses
+                            .drop("messages[].tool_calls[].thought_signature")?;
+                    }
+                    content.push(blocks::call(at, index, call, self.losses)?);
+                }
             }
-            content.push(blocks::call(at, index, call)?);
         }
         if content.is_empty() {
             return Ok(());

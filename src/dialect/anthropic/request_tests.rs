@@ -117,6 +117,7 @@ fn call(id: &str, name: &str, arguments: &str) -> ToolCall {
         name: name.into(),
         arguments: arguments.into(),
         signature: None,
+        ..ToolCall::default()
     }
 }
 
@@ -440,6 +441,7 @@ fn thoughts_come_first_with_their_signatures() {
             ..call("a", "f", "")
         }],
         name: Some("me".into()),
+        ..Turn::default()
     };
     let asked = says(vec![user("1"), Message::Assistant(turn), result("a", "A")]);
     let (body, dropped) = Asking::of(budget()).sends(&asked);

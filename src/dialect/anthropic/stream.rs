@@ -9,7 +9,7 @@ use super::answer::{
 };
 use super::failure;
 use crate::chat::{DecodeError, Decoder, Event};
-use crate::wire::sse;
+use crate::wire::{json, sse};
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::Value;
@@ -151,14 +151,35 @@ impl Stream {
         }
     }
 
+    /// The events of a whole answer's blocks.
+    pub fn whole(
+        id: Option<String>,
+        blocks: &[&RawValue],
+        stop: Stop,
+    ) -> Result<Vec<Event>, DecodeError> {
+        let mut stream = Self {
+            state: State::Running,
+            id,
+            stop,
+            ..Self::new(0)
+        };
+        let mut events = Vec::new();
+        for raw in blocks {
+            let block = stream.open_block(raw, &mut events)?;
+            stream.close_block(block, &mut events);
+        }
+        stream.close(&mut events);
+        Ok(events)
+    }
+
     fn event(&mut self, event: &sse::Event<'_>, out: &mut Vec<Event>) -> Result<(), DecodeError> {
         if event.is_comment_only() {
             out.push(Event::Ping);
         }
-        let Some(data) = event.data.as_deref() else {
+        let Some(data) = event.data.as_deref().map(json::mended) else {
             return Ok(());
         };
-        match serde_json::from_slice::<Frame<'_>>(data) {
+        match serde_json::from_slice::<Frame<'_>>(&data) {
             Ok(frame) => self.frame(&frame, out),
             // New kinds of events may be anything.
             Err(_) if event.name.is_some_and(|name| !KNOWN.contains(&name)) => Ok(()),
@@ -408,6 +429,10 @@ impl Stream {
                 text,
             });
         }
+        out.extend(self.stop.native().map(|native| Event::Native {
+            choice: CHOICE,
+            native,
+        }));
         let finish = self.stop.finish(self.calls > 0);
         out.push(Event::Finish {
             choice: CHOICE,

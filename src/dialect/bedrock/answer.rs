@@ -4,12 +4,13 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::ANSWER_TOOL;
 use crate::chat::{
-    Answer, Choice, DecodeError, Failure, Finish, Origin, Sealed, Thought, ToolCall, Usage,
+    Answer, DecodeError, Event, Failure, Finish, Native, Origin, Sealed, Source, Usage, gather,
 };
+use crate::wire::json;
 
 /// A body of Converse. What is not named here is ignored.
 #[derive(Deserialize)]
@@ -20,6 +21,7 @@ struct Body<'a> {
     stop_reason: Option<String>,
     usage: Option<Value>,
     service_tier: Option<Value>,
+    additional_model_response_fields: Option<Value>,
 }
 
 #[derive(Deserialize)]
@@ -42,6 +44,19 @@ struct Block<'a> {
     tool_use: Option<ToolUse<'a>>,
     reasoning_content: Option<Reasoning>,
     citations_content: Option<Cited>,
+    image: Option<Image>,
+}
+
+#[derive(Deserialize)]
+struct Image {
+    format: Option<String>,
+    source: Option<ImageSource>,
+}
+
+#[derive(Deserialize)]
+struct ImageSource {
+    /// Base64.
+    bytes: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -80,41 +95,36 @@ struct CitedText {
     text: Option<String>,
 }
 
-/// Reads a whole answer.
+/// Reads a whole answer, as the events that it would have been.
 pub(super) fn answer(origin: Origin, body: &[u8]) -> Result<Answer, DecodeError> {
-    let body: Body<'_> = serde_json::from_slice(body)
+    let body = json::mended(body);
+    let body: Body<'_> = serde_json::from_slice(&body)
         .map_err(|_| DecodeError::Malformed("an answer of Converse"))?;
     let mut reading = Reading::new(origin);
     for block in body.output.message.content.unwrap_or_default() {
         reading.block(block);
     }
-    let mut choice = reading.choice;
-    let finish = finish(
-        body.stop_reason.as_deref(),
-        !choice.calls.is_empty(),
-        reading.emulated,
-    );
-    choice.finish = Some(finish);
-    if choice.text.is_none() && choice.calls.is_empty() {
-        choice.text = Some(String::new());
-    }
+    let matched = matched(body.additional_model_response_fields.as_ref());
+    let reason = body.stop_reason.as_deref();
+    let mut events = reading.events;
+    events.extend(ending(reason, matched, reading.calls > 0, reading.emulated));
     let tier = body
         .service_tier
         .as_ref()
         .and_then(|tier| tier.get("type"))
         .and_then(Value::as_str);
     Ok(Answer {
-        choices: vec![choice],
         usage: body.usage.as_ref().map(usage),
         service_tier: tier.map(str::to_owned),
-        ..Answer::default()
+        ..gather(events)
     })
 }
 
 struct Reading {
     /// Of what the model sealed.
     origin: Origin,
-    choice: Choice,
+    events: Vec<Event>,
+    calls: u32,
     /// In characters, of the text so far.
     length: usize,
     /// The answer came as the input of [`ANSWER_TOOL`].
@@ -122,10 +132,11 @@ struct Reading {
 }
 
 impl Reading {
-    fn new(origin: Origin) -> Self {
+    const fn new(origin: Origin) -> Self {
         Self {
             origin,
-            choice: Choice::default(),
+            events: Vec::new(),
+            calls: 0,
             length: 0,
             emulated: false,
         }
@@ -133,23 +144,16 @@ impl Reading {
 
     fn block(&mut self, block: Block<'_>) {
         if let Some(text) = block.text {
-            self.text(&text);
+            self.text(text);
         }
-        if let Some(cited) = block.citations_content {
+        if let Some(Cited { content, citations }) = block.citations_content {
             let start = self.length;
-            for text in cited
-                .content
-                .into_iter()
-                .flatten()
-                .filter_map(|piece| piece.text)
-            {
-                self.text(&text);
+            let texts = content.into_iter().flatten();
+            for text in texts.filter_map(|piece| piece.text) {
+                self.text(text);
             }
-            let citations = cited.citations.into_iter().flatten();
-            let end = self.length;
-            self.choice
-                .annotations
-                .extend(citations.map(|citation| annotation(&citation, start, end)));
+            let citations = citations.unwrap_or_default();
+            self.events.extend(cited(&citations, start, self.length));
         }
         if let Some(reasoning) = block.reasoning_content {
             self.thought(reasoning);
@@ -157,28 +161,35 @@ impl Reading {
         if let Some(call) = block.tool_use.filter(|call| call.r#type.is_none()) {
             self.call(call);
         }
+        if let Some(made) = block.image {
+            let data = made.source.and_then(|source| source.bytes);
+            let format = made.format.unwrap_or_default();
+            self.events
+                .extend(data.and_then(|data| image(&format, data)));
+        }
     }
 
-    fn text(&mut self, text: &str) {
+    fn text(&mut self, text: String) {
         self.length = self.length.saturating_add(text.chars().count());
-        self.choice.text.get_or_insert_default().push_str(text);
+        self.events.push(Event::Text { choice: 0, text });
     }
 
     fn thought(&mut self, reasoning: Reasoning) {
+        let choice = 0;
+        let seal = |text: Option<String>| {
+            let text = text.filter(|text| !text.is_empty());
+            text.map(|text| Sealed::new(self.origin, text))
+        };
         if let Some(ReasoningText { text, signature }) = reasoning.reasoning_text {
-            let signature = signature.filter(|signature| !signature.is_empty());
-            self.choice.thoughts.push(Thought {
-                text: text.unwrap_or_default(),
-                signature: signature.map(|text| Sealed::new(self.origin, text)),
-                redacted: None,
-            });
+            let text = text.filter(|text| !text.is_empty());
+            self.events
+                .extend(text.map(|text| Event::Thought { choice, text }));
+            self.events
+                .extend(seal(signature).map(|signature| Event::Signature { choice, signature }));
         }
-        if let Some(data) = reasoning.redacted_content {
-            self.choice.thoughts.push(Thought {
-                redacted: Some(Sealed::new(self.origin, data)),
-                ..Thought::default()
-            });
-        }
+        self.events.extend(
+            seal(reasoning.redacted_content).map(|data| Event::RedactedThought { choice, data }),
+        );
     }
 
     fn call(&mut self, call: ToolUse<'_>) {
@@ -191,22 +202,39 @@ impl Reading {
         let name = call.name.unwrap_or_default();
         if name == ANSWER_TOOL {
             self.emulated = true;
-            self.text(&arguments);
+            self.text(arguments);
             return;
         }
+        let number = self.calls;
+        self.calls = number.saturating_add(1);
         let id = call.tool_use_id.filter(|id| !id.is_empty());
-        let id = id.unwrap_or_else(|| minted_id(self.choice.calls.len()));
-        self.choice.calls.push(ToolCall {
-            id,
+        self.events.push(Event::CallStart {
+            choice: 0,
+            call: number,
+            id: id.unwrap_or_else(|| minted_id(number)),
             name,
-            arguments,
             signature: None,
+        });
+        self.events.push(Event::CallArguments {
+            choice: 0,
+            call: number,
+            text: arguments,
         });
     }
 }
 
+/// An image that the model made.
+pub(super) fn image(format: &str, data: String) -> Option<Event> {
+    let image = Source::Inline {
+        media_type: format!("image/{format}"),
+        data,
+    };
+    let there = matches!(&image, Source::Inline { data, .. } if !data.is_empty());
+    there.then_some(Event::Image { choice: 0, image })
+}
+
 /// The id of a call that came without one, which the API forbids.
-pub(super) fn minted_id(call: usize) -> String {
+pub(super) fn minted_id(call: u32) -> String {
     format!("call_{call}")
 }
 
@@ -227,34 +255,117 @@ fn compact(json: &str) -> String {
 }
 
 /// A citation of the text from `start` to `end`, in characters: OpenAI's form for a page of the
-/// web; for others, of which OpenAI has no form, the provider's own under a type of its own.
+/// web; Anthropic's type and fields for a place in a document; for others, of which neither has
+/// a form, the provider's own.
 pub(super) fn annotation(citation: &Value, start: usize, end: usize) -> Value {
-    let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
-    let url = text(citation.pointer("/location/web/url"));
-    match url {
-        Some(url) => {
-            let title = text(citation.get("title")).unwrap_or_default();
-            let cited = json!({"start_index": start, "end_index": end, "title": title, "url": url});
-            json!({"type": "url_citation", "url_citation": cited})
-        }
-        None => {
-            let cited = json!({"start_index": start, "end_index": end, "citation": citation});
-            json!({"type": "document_citation", "document_citation": cited})
+    let title = citation.get("title").cloned().unwrap_or_default();
+    if let Some(url) = citation
+        .pointer("/location/web/url")
+        .and_then(Value::as_str)
+    {
+        let title = title.as_str().unwrap_or_default();
+        let cited = json!({"start_index": start, "end_index": end, "title": title, "url": url});
+        return json!({"type": "url_citation", "url_citation": cited});
+    }
+    let Some((kind, from, to, place)) = PLACES
+        .iter()
+        .find_map(|(name, kind, from, to)| Some((kind, from, to, place(citation, name)?)))
+    else {
+        let cited = json!({"start_index": start, "end_index": end, "citation": citation});
+        return json!({"type": "document_citation", "document_citation": cited});
+    };
+    let texts = citation.get("sourceContent").and_then(Value::as_array);
+    let texts = texts.into_iter().flatten();
+    let text: String = texts
+        .filter_map(|piece| piece.get("text")?.as_str())
+        .collect();
+    let mut cited = json!({
+        "cited_text": text,
+        "document_index": place.get("documentIndex").cloned().unwrap_or_else(|| 0.into()),
+        "document_title": title,
+        "start_index": start,
+        "end_index": end,
+    });
+    if let Some(cited) = cited.as_object_mut() {
+        for (ours, theirs) in [(from, "start"), (to, "end")] {
+            cited.insert(
+                (*ours).to_owned(),
+                place.get(theirs).cloned().unwrap_or_default(),
+            );
         }
     }
+    let mut annotation = Map::new();
+    annotation.insert("type".to_owned(), (*kind).into());
+    annotation.insert((*kind).to_owned(), cited);
+    Value::Object(annotation)
 }
 
-/// `emulated`: what the provider calls a tool call was the answer.
-pub(super) fn finish(reason: Option<&str>, calls: bool, emulated: bool) -> Finish {
-    if calls {
-        return Finish::ToolCalls;
-    }
-    match reason.unwrap_or_default() {
+/// Bedrock's kinds of places in documents, with Anthropic's types and names.
+const PLACES: [(&str, &str, &str, &str); 3] = [
+    (
+        "documentChar",
+        "char_location",
+        "start_char_index",
+        "end_char_index",
+    ),
+    (
+        "documentPage",
+        "page_location",
+        "start_page_number",
+        "end_page_number",
+    ),
+    (
+        "documentChunk",
+        "content_block_location",
+        "start_block_index",
+        "end_block_index",
+    ),
+];
+
+fn place<'a>(citation: &'a Value, kind: &str) -> Option<&'a Value> {
+    citation
+        .get("location")?
+        .get(kind)
+        .filter(|place| place.is_object())
+}
+
+/// Citations of the text from `start` to `end`, if there are any.
+pub(super) fn cited(citations: &[Value], start: usize, end: usize) -> Option<Event> {
+    let annotations = citations
+        .iter()
+        .map(|citation| annotation(citation, start, end));
+    (!citations.is_empty()).then(|| Event::Annotations {
+        choice: 0,
+        annotations: annotations.collect(),
+    })
+}
+
+/// The stop text that the model wrote, where the request asked Bedrock to tell it.
+pub(super) fn matched(fields: Option<&Value>) -> Option<String> {
+    let matched = fields?.get("stop_sequence")?.as_str()?;
+    Some(matched.to_owned())
+}
+
+/// Why the model stopped. `emulated`: what the provider calls a tool call was the answer.
+pub(super) fn ending(
+    reason: Option<&str>,
+    matched: Option<String>,
+    calls: bool,
+    emulated: bool,
+) -> impl Iterator<Item = Event> {
+    let reason = reason.unwrap_or_default();
+    let told = match reason {
         "tool_use" if !emulated => Finish::ToolCalls,
         "max_tokens" | "model_context_window_exceeded" => Finish::Length,
         "guardrail_intervened" | "content_filtered" => Finish::ContentFilter,
         _ => Finish::Stop,
-    }
+    };
+    let native = Native::of(reason).map(|native| Native { matched, ..native });
+    let native = native.map(|native| Event::Native { choice: 0, native });
+    let finish = told.settled(calls);
+    native
+        .into_iter()
+        .chain([Event::Finish { choice: 0, finish }])
 }
 
 /// Tokens in OpenAI's meaning: Bedrock counts what a cache gave or took apart from the input.
@@ -290,7 +401,7 @@ pub(super) fn failure(
     header: &dyn Fn(&str) -> Option<String>,
     body: &[u8],
 ) -> Failure {
-    let body: Value = serde_json::from_slice(body).unwrap_or_default();
+    let body: Value = json::lenient(body).unwrap_or_default();
     let kind = header("x-amzn-errortype").or_else(|| {
         let kind = body.get("__type").or_else(|| body.get("code"));
         kind.and_then(Value::as_str).map(str::to_owned)

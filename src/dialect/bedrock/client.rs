@@ -92,12 +92,14 @@ fn message(message: &Value) -> Message {
                 name: text(&call["function"]["name"]).unwrap(),
                 arguments: text(&call["function"]["arguments"]).unwrap(),
                 signature: text(&call["signature"]).map(|t| Sealed::returned(t, Origin::Gemini)),
+                ..ToolCall::default()
             });
             Message::Assistant(Turn {
                 thoughts: thoughts(message),
                 parts,
                 calls: calls.collect(),
                 name,
+                ..Turn::default()
             })
         }
         other => panic!("role {other}"),

@@ -12,8 +12,8 @@ use serde_json::value::RawValue;
 use super::body::{Block, CachePoint, Message, Reasoning, Role, ToolResult, ToolUse};
 use super::{Family, media, short_hash};
 use crate::chat::{
-    CacheMark, Capabilities, Content, Conversation, Losses, Message as Said, Part, Sealed, Thought,
-    ToolCall, Turn, Unsupported,
+    CacheMark, Capabilities, Content, Conversation, Item, Losses, Message as Said, Part, Sealed,
+    Thought, ToolCall, Turn, Unsupported,
 };
 
 /// The system texts and the messages of a conversation.
@@ -124,21 +124,24 @@ impl<'a> Writer<'a, '_> {
     fn turn(&mut self, index: usize, turn: &'a Turn) -> Result<(), Unsupported> {
         self.name(turn.name.as_deref())?;
         let mut content = Vec::new();
-        for thought in &turn.thoughts {
-            self.thought(thought, &mut content)?;
-        }
-        for (at, part) in turn.parts.iter().enumerate() {
-            if !matches!(part.content, Content::Text(_) | Content::Refusal(_)) {
-                let param = format!("messages[{index}].content[{at}]");
-                return Err(Unsupported::new(
-                    param,
-                    "An assistant's turn holds only texts for this model.",
-                ));
+        for item in turn.items() {
+            match item {
+                Item::Thought(thought) => self.thought(thought, &mut content)?,
+                Item::Part(at, part) => {
+                    if !matches!(part.content, Content::Text(_) | Content::Refusal(_)) {
+                        let param = format!("messages[{index}].content[{at}]");
+                        return Err(Unsupported::new(
+                            param,
+                            "An assistant's turn holds only texts for this model.",
+                        ));
+                    }
+                    self.part(part, "", &mut content)?;
+                }
+                Item::Call(at, call) => {
+                    content.push(self.call(index, at, call)?);
+                    content.extend(call.cache.as_ref().map(cache_point));
+                }
             }
-            self.part(part, "", &mut content)?;
-        }
-        for (at, call) in turn.calls.iter().enumerate() {
-            content.push(self.call(index, at, call)?);
         }
         self.add(Role::Assistant, index, content, None);
         Ok(())

@@ -10,9 +10,10 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use super::ANSWER_TOOL;
-use super::answer::{annotation, exception, finish, minted_id, usage};
+use super::answer::{cited, ending, exception, image, matched, minted_id, usage};
 use crate::chat::{DecodeError, Decoder, Event, Failure, Origin, Sealed};
 use crate::wire::eventstream::{Error, Framer, Message};
+use crate::wire::json;
 
 /// Citations of one block are held back until their text is whole, but not more than these.
 const HELD_CITATIONS: usize = 64;
@@ -52,6 +53,11 @@ enum Block {
     Answer {
         empty: bool,
     },
+    /// Told when it is whole.
+    Image {
+        format: String,
+        data: String,
+    },
     /// A call of the provider's own tools, or what they gave back.
     Foreign,
 }
@@ -87,7 +93,7 @@ impl Stream {
         match message.text(":message-type") {
             Some("exception") => {
                 let kind = message.text(":exception-type").unwrap_or_default();
-                let body = serde_json::from_slice(&message.payload).unwrap_or_default();
+                let body = json::lenient(&message.payload).unwrap_or_default();
                 self.failed(exception(kind, &body), out);
                 Ok(())
             }
@@ -121,8 +127,7 @@ impl Stream {
             "metadata" => Self::metadata,
             _ => return Ok(()),
         };
-        let payload = serde_json::from_slice(&message.payload)
-            .map_err(|_| DecodeError::Malformed("an event"))?;
+        let payload = json::lenient(&message.payload).ok_or(DecodeError::Malformed("an event"))?;
         read(self, &payload, out)
     }
 
@@ -147,6 +152,11 @@ impl Stream {
             if event.pointer("/start/toolResult").is_some() {
                 self.blocks.insert(index(event), Block::Foreign);
             }
+            if let Some(made) = event.pointer("/start/image") {
+                let (format, data) = (text(made.get("format")), String::new());
+                self.blocks
+                    .insert(index(event), Block::Image { format, data });
+            }
             return Ok(());
         };
         let name = text(call.get("name"));
@@ -159,8 +169,7 @@ impl Stream {
             let number = self.calls;
             self.calls = number.saturating_add(1);
             let given = Some(text(call.get("toolUseId"))).filter(|id| !id.is_empty());
-            let id =
-                given.unwrap_or_else(|| minted_id(usize::try_from(number).unwrap_or_default()));
+            let id = given.unwrap_or_else(|| minted_id(number));
             out.push(Event::CallStart {
                 choice: 0,
                 call: number,
@@ -189,6 +198,11 @@ impl Stream {
         }
         if let Some(citation) = delta.get("citation").filter(|citation| !citation.is_null()) {
             self.citation(at, citation, out);
+        }
+        if let Some(more) = delta.pointer("/image/source/bytes").and_then(Value::as_str)
+            && let Some(Block::Image { data, .. }) = self.blocks.get_mut(&at)
+        {
+            data.push_str(more);
         }
         if let Some(thought) = delta.get("reasoningContent") {
             reasoning(self.origin, thought, out);
@@ -227,7 +241,7 @@ impl Stream {
         citations.push(citation.clone());
         if citations.len() >= HELD_CITATIONS {
             let held = std::mem::take(citations);
-            out.push(cited(&held, *start, end));
+            out.extend(cited(&held, *start, end));
         }
     }
 
@@ -252,7 +266,7 @@ impl Stream {
                 self.text(text, out);
             }
             Some(Block::Foreign) => {}
-            Some(Block::Text { .. }) | None => {
+            Some(Block::Text { .. } | Block::Image { .. }) | None => {
                 return Err(DecodeError::Malformed("a call's input without its start"));
             }
         }
@@ -276,9 +290,10 @@ impl Stream {
                 });
             }
             Block::Answer { empty: true } => self.text("{}", out),
-            Block::Text { start, citations } if !citations.is_empty() => {
-                out.push(cited(&citations, start, self.length));
+            Block::Text { start, citations } => {
+                out.extend(cited(&citations, start, self.length));
             }
+            Block::Image { format, data } => out.extend(image(&format, data)),
             _ => {}
         }
     }
@@ -293,8 +308,8 @@ impl Stream {
         }
         self.stopped = true;
         let reason = event.get("stopReason").and_then(Value::as_str);
-        let finish = finish(reason, self.calls > 0, self.emulated);
-        out.push(Event::Finish { choice: 0, finish });
+        let matched = matched(event.get("additionalModelResponseFields"));
+        out.extend(ending(reason, matched, self.calls > 0, self.emulated));
         self.whole(out);
         Ok(())
     }
@@ -372,16 +387,6 @@ fn reasoning(origin: Origin, thought: &Value, out: &mut Vec<Event>) {
             choice: 0,
             data: Sealed::new(origin, data),
         });
-    }
-}
-
-fn cited(citations: &[Value], start: usize, end: usize) -> Event {
-    let annotations = citations
-        .iter()
-        .map(|citation| annotation(citation, start, end));
-    Event::Annotations {
-        choice: 0,
-        annotations: annotations.collect(),
     }
 }
 

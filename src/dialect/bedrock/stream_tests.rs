@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::chat::{Finish, Usage};
+use crate::chat::{Finish, Native, Usage};
 use crate::wire::eventstream::Value as Header;
 
 /// The frames of the wire documentation, which boto3 decodes.
@@ -424,6 +424,13 @@ fn odd_orders_and_unknown_events() {
         start(),
         text("a"),
         Event::Usage(usage),
+        Event::Native {
+            choice: 0,
+            native: Native {
+                reason: "guardrail_intervened".into(),
+                matched: None,
+            },
+        },
         finished(Finish::ContentFilter),
         Event::End,
     ];

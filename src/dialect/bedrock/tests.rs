@@ -140,6 +140,7 @@ fn call(id: &str, name: &str, arguments: &str) -> ToolCall {
         name: name.into(),
         arguments: arguments.into(),
         signature: None,
+        ..ToolCall::default()
     }
 }
 
@@ -197,7 +198,7 @@ fn finish_reasons() {
         ("stop_sequence", Finish::Stop),
         ("max_tokens", Finish::Length),
         ("model_context_window_exceeded", Finish::Length),
-        ("tool_use", Finish::ToolCalls),
+        ("tool_use", Finish::Stop),
         ("guardrail_intervened", Finish::ContentFilter),
         ("content_filtered", Finish::ContentFilter),
         ("malformed_model_output", Finish::Stop),
@@ -211,11 +212,12 @@ fn finish_reasons() {
             Some(finish),
             "{reason}"
         );
-        assert_eq!(
-            choice(&tool, reason).finish,
-            Some(Finish::ToolCalls),
-            "{reason}"
-        );
+        let called = match finish {
+            // The last call may be half a call.
+            Finish::Length | Finish::ContentFilter => finish,
+            _ => Finish::ToolCalls,
+        };
+        assert_eq!(choice(&tool, reason).finish, Some(called), "{reason}");
     }
 }
 
@@ -251,12 +253,12 @@ fn every_block_of_an_answer() {
     );
     assert_eq!(choice.text.as_deref(), Some("Año in 2026"));
     assert!(choice.calls.is_empty());
-    let page = json!({"title": "D", "location": {"documentPage": {"documentIndex": 0, "start": 1, "end": 2}}});
     let annotations = [
         json!({"type": "url_citation", "url_citation":
             {"start_index": 4, "end_index": 11, "title": "T", "url": "https://a.example"}}),
-        json!({"type": "document_citation", "document_citation":
-            {"start_index": 4, "end_index": 11, "citation": page}}),
+        json!({"type": "page_location", "page_location": {
+            "cited_text": "", "document_index": 0, "document_title": "D",
+            "start_index": 4, "end_index": 11, "start_page_number": 1, "end_page_number": 2}}),
     ];
     assert_eq!(choice.annotations, annotations);
     assert_eq!(choice.finish, Some(Finish::Stop));

@@ -5,13 +5,14 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
-use crate::chat::{Answer, Choice, DecodeError, Failure, Finish, Thought, ToolCall, Usage};
+use crate::chat::{Answer, Choice, DecodeError, Failure, Finish, Native, Thought, ToolCall, Usage};
+use crate::wire::json;
 
 /// Most of an error body that is no JSON: pages of proxies.
 const PLAIN_ERROR: usize = 500;
 
 pub(super) fn read(body: &[u8]) -> Result<Result<Answer, Failure>, DecodeError> {
-    let body: Value = parse(body).ok_or(DecodeError::Malformed("an answer"))?;
+    let body: Value = json::lenient(body).ok_or(DecodeError::Malformed("an answer"))?;
     let reason = body.get("finish_reason").and_then(Value::as_str);
     if let Some(failure) = broken(reason, text_of(body.get("error"))) {
         return Ok(Err(failure));
@@ -27,11 +28,12 @@ pub(super) fn read(body: &[u8]) -> Result<Result<Answer, Failure>, DecodeError> 
     let choice = Choice {
         thoughts: thoughts(message),
         text: text(message, !calls.is_empty()),
-        refusal: None,
         finish: finish(reason, !calls.is_empty()),
         calls,
         annotations: annotations(message.get("citations")),
         logprobs: logprobs(body.get("logprobs")),
+        native: native(reason),
+        ..Choice::default()
     };
     Ok(Ok(Answer {
         id,
@@ -90,7 +92,7 @@ fn calls(message: &Value, answer: &str) -> Vec<ToolCall> {
                 } else {
                     arguments
                 },
-                signature: None,
+                ..ToolCall::default()
             }
         })
         .collect()
@@ -124,14 +126,18 @@ pub(super) fn call_id(given: Option<&Value>, answer: &str, at: usize) -> String 
 }
 
 pub(super) fn finish(reason: Option<&str>, calls: bool) -> Option<Finish> {
-    if calls {
-        return Some(Finish::ToolCalls);
-    }
-    Some(match reason? {
-        "MAX_TOKENS" => Finish::Length,
-        "TOOL_CALL" => Finish::ToolCalls,
-        _ => Finish::Stop,
-    })
+    let told = match reason {
+        Some("MAX_TOKENS") => Finish::Length,
+        Some("TOOL_CALL") => Finish::ToolCalls,
+        Some(_) => Finish::Stop,
+        None if calls => Finish::ToolCalls,
+        None => return None,
+    };
+    Some(told.settled(calls))
+}
+
+pub(super) fn native(reason: Option<&str>) -> Option<Native> {
+    Native::of(reason?)
 }
 
 /// A generation that Cohere gave up is none, whatever it wrote until then.
@@ -175,7 +181,7 @@ pub(super) fn failure(
     header: &dyn Fn(&str) -> Option<String>,
     body: &[u8],
 ) -> Failure {
-    let message = match parse(body) {
+    let message = match json::lenient::<Value>(body) {
         Some(body) => ["message", "data", "error", "detail"]
             .into_iter()
             .find_map(|field| text_of(body.get(field))),
@@ -231,38 +237,53 @@ pub(super) fn count(value: Option<&Value>) -> Option<u64> {
     value.as_u64().or_else(|| value.as_f64().and_then(whole))
 }
 
-/// Citations of pages. Those of documents without an address have no form in
-/// OpenAI's annotations.
+/// Citations: of pages as OpenAI has them, of other documents and of what tools
+/// gave back as Cohere does. One without a source tells at least its place.
 pub(super) fn annotations(citations: Option<&Value>) -> Vec<Value> {
     let list: &[Value] = match citations {
         Some(Value::Array(list)) => list,
         Some(single @ Value::Object(_)) => std::slice::from_ref(single),
         _ => &[],
     };
-    list.iter().flat_map(pages).collect()
+    list.iter().flat_map(cited).collect()
 }
 
-fn pages(citation: &Value) -> Vec<Value> {
+fn cited(citation: &Value) -> Vec<Value> {
+    let sources = citation.get("sources").and_then(Value::as_array);
+    match sources.map_or(&[][..], Vec::as_slice) {
+        [] => vec![annotation(citation, &Value::Null)],
+        sources => sources
+            .iter()
+            .map(|source| annotation(citation, source))
+            .collect(),
+    }
+}
+
+fn annotation(citation: &Value, source: &Value) -> Value {
     let position = |name: &str| count(citation.get(name)).unwrap_or_default();
     let (start, end) = (position("start"), position("end"));
-    let sources = citation.get("sources").and_then(Value::as_array);
-    sources
-        .into_iter()
-        .flatten()
-        .filter_map(|source| {
-            let page = source
-                .get("document")
-                .or_else(|| source.get("tool_output"))?;
-            let url = page.get("url")?.as_str()?;
-            let title = page.get("title").and_then(Value::as_str).unwrap_or(url);
-            Some(json!({
-                "type": "url_citation",
-                "url_citation": {
-                    "start_index": start, "end_index": end, "title": title, "url": url,
-                },
-            }))
-        })
-        .collect()
+    let page = source.get("document").or_else(|| source.get("tool_output"));
+    let text = |name: &str| page.and_then(|page| page.get(name)?.as_str());
+    match text("url") {
+        Some(url) => json!({
+            "type": "url_citation",
+            "url_citation": {
+                "start_index": start,
+                "end_index": end,
+                "title": text("title").unwrap_or(url),
+                "url": url,
+            },
+        }),
+        None => json!({
+            "type": "document_citation",
+            "document_citation": {
+                "start_index": start,
+                "end_index": end,
+                "cited_text": citation.get("text"),
+                "source": source,
+            },
+        }),
+    }
 }
 
 /// OpenAI's form of Cohere's list. An entry may hold a chunk of several
@@ -285,43 +306,4 @@ fn logprob(entry: &Value) -> Option<Value> {
     let each = entry.get("logprobs")?.as_array()?;
     let sum: f64 = each.iter().filter_map(Value::as_f64).sum();
     Some(json!({"token": text, "logprob": sum, "bytes": text.as_bytes(), "top_logprobs": []}))
-}
-
-/// JSON, also where a surrogate was cut from its other half: U+FFFD takes its
-/// place rather than the answer getting lost.
-pub(super) fn parse(bytes: &[u8]) -> Option<Value> {
-    match serde_json::from_slice(bytes) {
-        Ok(value) => Some(value),
-        Err(_) => serde_json::from_slice(&mended(bytes)?).ok(),
-    }
-}
-
-/// `None` where there is nothing to mend.
-fn mended(bytes: &[u8]) -> Option<Vec<u8>> {
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut rest = bytes;
-    let mut changed = false;
-    while let Some((&first, after)) = rest.split_first() {
-        let (take, lone) = match (first, after.first()) {
-            (b'\\', Some(b'u')) => match (surrogate(rest), surrogate(rest.get(6..)?)) {
-                (Some(0xd800..=0xdbff), Some(0xdc00..=0xdfff)) => (12, false),
-                (Some(_), _) => (6, true),
-                (None, _) => (2, false),
-            },
-            (b'\\', Some(_)) => (2, false),
-            _ => (1, false),
-        };
-        changed |= lone;
-        let piece = rest.get(..take).unwrap_or(rest);
-        out.extend_from_slice(if lone { b"\\ufffd" } else { piece });
-        rest = rest.get(take..).unwrap_or_default();
-    }
-    changed.then_some(out)
-}
-
-/// The surrogate that is escaped at the start of `bytes`.
-fn surrogate(bytes: &[u8]) -> Option<u16> {
-    let digits = bytes.strip_prefix(b"\\u")?.get(..4)?;
-    let unit = u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
-    (0xd800..=0xdfff).contains(&unit).then_some(unit)
 }

@@ -143,6 +143,12 @@ fn assistant(
     if !content.is_empty() {
         message.insert("content".into(), flat(content));
     }
+    if turn.calls.iter().any(|call| call.cache.is_some()) {
+        losses.drop("cache_control")?;
+    }
+    if turn.calls.iter().any(|call| call.signature.is_some()) {
+        losses.drop("thinking_blocks")?;
+    }
     if !turn.calls.is_empty() {
         let calls = turn.calls.iter().map(tool_call).collect();
         message.insert("tool_calls".into(), Value::Array(calls));
@@ -158,7 +164,8 @@ fn thoughts(
     content: &mut Vec<Value>,
     losses: &mut Losses,
 ) -> Result<Option<String>, Unsupported> {
-    if turn.thoughts.iter().any(|t| t.redacted.is_some()) {
+    let sealed = |t: &crate::chat::Thought| t.redacted.is_some() || t.signature.is_some();
+    if turn.thoughts.iter().any(sealed) {
         losses.drop("thinking_blocks")?;
     }
     let readable: Vec<&str> = turn

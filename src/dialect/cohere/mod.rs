@@ -5,8 +5,7 @@
 //! go back as whichever of the two the model knows; a generation that ended in
 //! `ERROR` or `TIMEOUT` is a failure, never an answer.
 //!
-//! Does not: rerank, classify, or read citations that point to no web page
-//! (OpenAI's `annotations` have no form for them).
+//! Does not: rerank, classify.
 
 mod answer;
 mod embed;

@@ -6,10 +6,10 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use super::answer::{
-    annotations, arguments, broken, call_id, failed, finish, logprobs, name, parse, text_of, usage,
+    annotations, arguments, broken, call_id, failed, finish, logprobs, name, native, text_of, usage,
 };
 use crate::chat::{DecodeError, Decoder, Event};
-use crate::wire::sse;
+use crate::wire::{json, sse};
 
 /// Reads one stream.
 pub(super) struct Stream {
@@ -53,7 +53,8 @@ impl Stream {
         if data.is_empty() || data == b"[DONE]" {
             return Ok(());
         }
-        let body = parse(data).ok_or(DecodeError::Malformed("an event of a stream"))?;
+        let body: Value =
+            json::lenient(data).ok_or(DecodeError::Malformed("an event of a stream"))?;
         let kind = body
             .get("type")
             .and_then(Value::as_str)
@@ -161,6 +162,7 @@ impl Stream {
         for call in self.calls.values_mut() {
             call.complete(out);
         }
+        out.extend(native(reason).map(|native| Event::Native { choice: 0, native }));
         // Without a reason it is whole all the same: this event is the end.
         let finish = finish(reason.or(Some("COMPLETE")), self.count > 0);
         out.extend(finish.map(|finish| Event::Finish { choice: 0, finish }));

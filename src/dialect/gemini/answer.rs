@@ -2,9 +2,10 @@
 //! form. A whole answer is read as a stream of one, so that both tell the same.
 
 use super::failure;
-use super::lenient::{as_count, count, from_slice};
+use super::lenient::{as_count, count};
 use super::stream::Reader;
-use crate::chat::{Answer, Choice, DecodeError, Event, Failure, Thought, ToolCall, Usage};
+use crate::chat::{Answer, DecodeError, Failure, Usage, gather};
+use crate::wire::json::{lenient, mended};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -104,21 +105,18 @@ struct Counts {
 impl Chunk {
     /// Reads one; a list of one, as well.
     pub(super) fn read(json: &[u8]) -> Result<Result<Self, Failure>, DecodeError> {
-        let json = unlisted(json);
-        let chunk: Self =
-            from_slice(json).ok_or(DecodeError::Malformed("a response of Gemini's"))?;
+        let chunk: Self = serde_json::from_slice(&mended(unlisted(json)))
+            .map_err(|_| DecodeError::Malformed("a response of Gemini's"))?;
         match chunk.error {
             Some(error) => Ok(Err(failure::of(&error, None))),
             None => Ok(Ok(chunk)),
         }
     }
 
-    pub(super) fn is_blocked(&self) -> bool {
-        let reason = self
-            .prompt_feedback
-            .as_ref()
-            .and_then(|f| f.block_reason.as_deref());
-        reason.is_some_and(|reason| reason != "BLOCK_REASON_UNSPECIFIED")
+    /// Why the prompt was refused, if it was.
+    pub(super) fn block_reason(&self) -> Option<String> {
+        let reason = self.prompt_feedback.as_ref()?.block_reason.clone();
+        reason.filter(|reason| reason != "BLOCK_REASON_UNSPECIFIED")
     }
 
     /// Usage, in OpenAI's meaning: Gemini counts thoughts beside the answer,
@@ -213,85 +211,14 @@ pub(super) fn read(body: &[u8]) -> Result<Result<Answer, Failure>, DecodeError> 
     let mut events = Vec::new();
     reader.take(chunk, &mut events)?;
     reader.finish_whole(&mut events)?;
-    Ok(Ok(fold(events)))
+    Ok(Ok(gather(events)))
 }
 
 /// The token count of `countTokens`.
 pub(super) fn counted(body: &[u8]) -> Result<u64, DecodeError> {
-    let body: Option<Value> = from_slice(body);
+    let body: Option<Value> = lenient(body);
     let total = body.as_ref().and_then(|body| body.get("totalTokens"));
     total
         .and_then(as_count)
         .ok_or(DecodeError::Malformed("a count of tokens"))
-}
-
-/// What events add up to.
-fn fold(events: Vec<Event>) -> Answer {
-    let mut answer = Answer::default();
-    let mut choices = std::collections::BTreeMap::<u32, Choice>::new();
-    for event in events {
-        match event {
-            Event::Start { id, model } => (answer.id, answer.model) = (id, model),
-            Event::Usage(usage) => answer.usage = Some(usage),
-            Event::Text { choice, .. }
-            | Event::Thought { choice, .. }
-            | Event::Signature { choice, .. }
-            | Event::CallStart { choice, .. }
-            | Event::CallArguments { choice, .. }
-            | Event::Annotations { choice, .. }
-            | Event::Logprobs { choice, .. }
-            | Event::Finish { choice, .. } => add(choices.entry(choice).or_default(), event),
-            _ => {}
-        }
-    }
-    answer.choices = choices.into_values().collect();
-    answer
-}
-
-fn add(choice: &mut Choice, event: Event) {
-    match event {
-        Event::Text { text, .. } => choice.text.get_or_insert_default().push_str(&text),
-        Event::Thought { text, .. } => open_thought(choice).text.push_str(&text),
-        Event::Signature { signature, .. } => open_thought(choice).signature = Some(signature),
-        Event::CallStart {
-            id,
-            name,
-            signature,
-            ..
-        } => choice.calls.push(ToolCall {
-            id,
-            name,
-            arguments: String::new(),
-            signature,
-        }),
-        // Calls come whole: the arguments are those of the last one.
-        Event::CallArguments { text, .. } => {
-            if let Some(call) = choice.calls.last_mut() {
-                call.arguments.push_str(&text);
-            }
-        }
-        Event::Annotations { annotations, .. } => choice.annotations.extend(annotations),
-        Event::Logprobs { logprobs, .. } => choice.logprobs = Some(logprobs),
-        Event::Finish { finish, .. } => {
-            choice.finish = Some(finish);
-            if choice.calls.is_empty() {
-                choice.text.get_or_insert_default();
-            }
-        }
-        _ => {}
-    }
-}
-
-/// The thought that no signature has ended.
-fn open_thought(choice: &mut Choice) -> &mut Thought {
-    if choice
-        .thoughts
-        .last()
-        .is_none_or(|last| last.signature.is_some())
-    {
-        choice.thoughts.push(Thought::default());
-    }
-    let last = choice.thoughts.len().saturating_sub(1);
-    #[expect(clippy::indexing_slicing, reason = "one was pushed if there was none")]
-    &mut choice.thoughts[last]
 }

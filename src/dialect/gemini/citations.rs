@@ -1,4 +1,5 @@
-//! What an answer is based on, as OpenAI's `url_citation` annotations.
+//! What an answer is based on, as OpenAI's `url_citation` annotations; sources
+//! without an address as `document_citation`s.
 //!
 //! Gemini counts in bytes of UTF-8 of one part, OpenAI in characters of the
 //! whole text.
@@ -27,14 +28,13 @@ fn grounding(metadata: &Value, text: &str, found: &mut Vec<Value>) {
         let place = place(segment, text);
         for index in list(support, "groundingChunkIndices") {
             let index = as_count(index).and_then(|index| usize::try_from(index).ok());
-            let source = index.and_then(|index| chunks.get(index)).and_then(source);
-            found.extend(source.map(|(url, title)| citation(url, title, place)));
+            let chunk = index.and_then(|index| chunks.get(index));
+            found.extend(chunk.map(|chunk| of_chunk(chunk, place)));
         }
     }
     if supports.is_empty() {
         // Sources of the whole, of no place in it.
-        let sources = chunks.iter().filter_map(source);
-        found.extend(sources.map(|(url, title)| citation(url, title, (0, 0))));
+        found.extend(chunks.iter().map(|chunk| of_chunk(chunk, (0, 0))));
     }
 }
 
@@ -50,6 +50,19 @@ fn recitation(metadata: &Value, text: &str, found: &mut Vec<Value>) {
                 found.push(citation(url, title, place(cited, text)));
             }
         }
+    }
+}
+
+/// A chunk without an address keeps Google's own form.
+fn of_chunk(chunk: &Value, place: (usize, usize)) -> Value {
+    match source(chunk) {
+        Some((url, title)) => citation(url, title, place),
+        None => json!({
+            "type": "document_citation",
+            "document_citation": {
+                "start_index": place.0, "end_index": place.1, "source": chunk,
+            },
+        }),
     }
 }
 

@@ -80,6 +80,7 @@ fn message(from: &Value) -> Message {
             parts,
             calls: items(from["tool_calls"].clone()).iter().map(call).collect(),
             name: text_of(&from["name"]),
+            ..Turn::default()
         }),
         role => panic!("role {role}"),
     }
@@ -100,6 +101,7 @@ fn call(from: &Value) -> ToolCall {
         arguments: text_of(&from["function"]["arguments"]).unwrap(),
         signature: text_of(&from["extra_content"]["google"]["thought_signature"])
             .map(|t| Sealed::returned(t, Origin::Gemini)),
+        ..ToolCall::default()
     }
 }
 
@@ -201,6 +203,8 @@ pub(super) fn capabilities(from: &Value) -> Capabilities {
         json_schema: flag("json_schema", true),
         images: flag("images", true),
         audio: flag("audio", true),
+        image_output: flag("image_output", true),
+        audio_output: flag("audio_output", true),
         documents: flag("documents", true),
         tools: flag("tools", true),
         forced_tools: flag("forced_tools", true),

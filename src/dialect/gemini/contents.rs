@@ -10,7 +10,7 @@ use super::pieces::{
     outcome, text_piece,
 };
 use crate::chat::{
-    Capabilities, Content, Losses, Message, Origin, Part, Sealed, Source, Thinking, Thought,
+    Capabilities, Content, Item, Losses, Message, Origin, Part, Sealed, Source, Thinking, Thought,
     ToolCall, Turn, Unsupported,
 };
 use std::borrow::Cow;
@@ -118,46 +118,66 @@ impl<'a> Writer<'a, '_> {
     fn turn(&mut self, at: usize, turn: &'a Turn) -> Result<(), Unsupported> {
         self.drop_name(&turn.name)?;
         let mut pieces = Vec::new();
-        self.parts(at, &turn.parts, &mut pieces)?;
-        self.thoughts(&turn.thoughts, &mut pieces)?;
-        for (index, call) in turn.calls.iter().enumerate() {
-            let piece = self.call(at, index, call)?;
-            pieces.push(piece);
+        for item in turn.items() {
+            match item {
+                Item::Thought(thought) => self.thought(thought, &mut pieces)?,
+                Item::Part(index, part) => self.said(at, index, part, &mut pieces)?,
+                Item::Call(index, call) => {
+                    if call.cache.is_some() {
+                        self.losses.drop("cache_control")?;
+                    }
+                    pieces.push(self.call(at, index, call)?);
+                }
+            }
         }
         self.push("model", pieces);
         Ok(())
     }
 
-    /// Puts thoughts in front. A signature goes back to where it came from: the
-    /// last text, or a thought, or a part with nothing but it.
-    fn thoughts(
+    /// A signature without words goes back to the piece before it, which it
+    /// came with.
+    fn thought(
         &mut self,
-        thoughts: &'a [Thought],
+        thought: &'a Thought,
         pieces: &mut Vec<Piece<'a>>,
     ) -> Result<(), Unsupported> {
-        let mut before = Vec::new();
-        for (index, thought) in thoughts.iter().enumerate() {
-            if thought.redacted.is_some() {
-                self.losses.drop("redacted_thinking")?;
-                continue;
-            }
-            let mut signature = self.own(thought.signature.as_ref())?;
-            if index + 1 == thoughts.len()
-                && let Some(text) = pieces.iter_mut().rfind(|piece| piece.text.is_some())
-            {
-                text.thought_signature = signature.take();
-            }
-            let thinks = !thought.text.is_empty();
-            if thinks || signature.is_some() {
-                before.push(Piece {
-                    text: Some(Cow::Borrowed(&thought.text)),
-                    thought: thinks.then_some(true),
-                    thought_signature: signature,
-                    ..Piece::default()
-                });
-            }
+        if thought.redacted.is_some() {
+            return self.losses.drop("redacted_thinking");
         }
-        pieces.splice(..0, before);
+        let signature = self.own(thought.signature.as_ref())?;
+        let thinks = !thought.text.is_empty();
+        let before = pieces.last_mut().filter(|_| !thinks);
+        if let Some(before) = before.filter(|piece| piece.takes_signature()) {
+            before.thought_signature = signature;
+        } else if thinks || signature.is_some() {
+            pieces.push(Piece {
+                text: Some(Cow::Borrowed(&thought.text)),
+                thought: thinks.then_some(true),
+                thought_signature: signature,
+                ..Piece::default()
+            });
+        }
+        Ok(())
+    }
+
+    /// A client whose format has thoughts ahead sends the signature of a text
+    /// before it.
+    fn said(
+        &mut self,
+        at: usize,
+        index: usize,
+        part: &'a Part,
+        pieces: &mut Vec<Piece<'a>>,
+    ) -> Result<(), Unsupported> {
+        self.drop_cache(part)?;
+        let piece = self.piece(part, &format!("messages[{at}].content[{index}]"))?;
+        let Some(mut piece) = piece else {
+            return Ok(());
+        };
+        if let Some(waiting) = pieces.pop_if(|piece| piece.is_signature()) {
+            piece.thought_signature = waiting.thought_signature;
+        }
+        pieces.push(piece);
         Ok(())
     }
 

@@ -1,9 +1,10 @@
 //! Embeddings: `batchEmbedContents` at AI Studio, `predict` at Vertex, or
 //! `embedContent` there if the provider's options say so.
 
-use super::lenient::{as_count, from_slice};
+use super::lenient::as_count;
 use super::{Embeddings, Flavour, Target, Vectors};
 use crate::chat::{DecodeError, Losses, Unsupported};
+use crate::wire::json::lenient;
 use serde_json::{Map, Value, json};
 
 pub(super) struct Written {
@@ -113,7 +114,7 @@ fn predict(asked: &Embeddings, task: Option<String>) -> Value {
 /// Reads embeddings of any of the three.
 pub(super) fn read(body: &[u8]) -> Result<Vectors, DecodeError> {
     const WRONG: DecodeError = DecodeError::Malformed("embeddings");
-    let body: Value = from_slice(body).ok_or(WRONG)?;
+    let body: Value = lenient(body).ok_or(WRONG)?;
     let list = |name: &str| body.get(name).and_then(Value::as_array);
     let embeddings: Vec<&Value> = if let Some(embeddings) = list("embeddings") {
         embeddings.iter().collect()

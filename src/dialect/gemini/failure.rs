@@ -1,12 +1,13 @@
 //! What Google says when it fails: `google.rpc.Status` with its details.
 
-use super::lenient::{as_count, from_slice};
+use super::lenient::as_count;
 use crate::chat::Failure;
+use crate::wire::json;
 use serde_json::Value;
 
 /// Reads an answer with an error status.
 pub(super) fn read(status: u16, header: &dyn Fn(&str) -> Option<String>, body: &[u8]) -> Failure {
-    let body = from_slice::<Value>(body).unwrap_or_default();
+    let body = json::lenient::<Value>(body).unwrap_or_default();
     let mut failure = match error_of(&body) {
         Some(error) => of(error, Some(status)),
         None => Failure {

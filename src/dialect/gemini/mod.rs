@@ -16,7 +16,7 @@
 //! | `embedding_method` | Vertex | `predict` (default) or `embedContent`, for models that know only that |
 //!
 //! Not here: explicit caches (a resource of their own), streamed arguments of
-//! calls (off unless asked for, and never asked for), output that is not text.
+//! calls (off unless asked for, and never asked for).
 
 mod answer;
 mod citations;

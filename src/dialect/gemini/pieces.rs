@@ -34,6 +34,20 @@ pub(super) struct Piece<'a> {
     pub(super) media_resolution: Option<Resolution>,
 }
 
+impl Piece<'_> {
+    /// Whether it is something that the model said or showed, and not signed.
+    pub(super) const fn takes_signature(&self) -> bool {
+        let shown = self.text.is_some() || self.inline_data.is_some();
+        shown && self.thought.is_none() && self.thought_signature.is_none()
+    }
+
+    /// Whether it is a signature and nothing else.
+    pub(super) fn is_signature(&self) -> bool {
+        let silent = self.text.as_deref() == Some("") && self.inline_data.is_none();
+        silent && self.thought_signature.is_some()
+    }
+}
+
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Blob<'a> {

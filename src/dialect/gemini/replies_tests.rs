@@ -91,7 +91,8 @@ fn every_finish_reason() {
     assert_eq!(finish_of("MAX_TOKENS", &text), Finish::Length);
     let call = json!([{ "functionCall": { "name": "f" } }]);
     assert_eq!(finish_of("STOP", &call), Finish::ToolCalls);
-    assert_eq!(finish_of("MAX_TOKENS", &call), Finish::ToolCalls);
+    // The last call may be half a call.
+    assert_eq!(finish_of("MAX_TOKENS", &call), Finish::Length);
 }
 
 #[test]

@@ -100,11 +100,8 @@ fn others(asked: &Conversation, losses: &mut Losses) -> Result<(), Unsupported> 
     for (name, value) in &asked.other {
         match name.as_str() {
             _ if value.is_null() => {}
-            "modalities" if only_text(value) => {}
-            "modalities" | "audio" => {
-                let reason = "This model is asked for text only.";
-                return Err(Unsupported::new(name, reason));
-            }
+            // Read for the generation's configuration.
+            "modalities" | "audio" => {}
             "web_search_options" | "functions" | "function_call" | "grammar" | "guided_json"
             | "guided_regex" | "guided_choice" | "guided_grammar" | "tool_resources" => {
                 let reason = format!("'{name}' is not supported by this model's provider.");
@@ -120,9 +117,50 @@ fn others(asked: &Conversation, losses: &mut Losses) -> Result<(), Unsupported> 
     Ok(())
 }
 
-fn only_text(modalities: &Value) -> bool {
-    let all = modalities.as_array().map(Vec::as_slice).unwrap_or_default();
-    !all.is_empty() && all.iter().all(|modality| modality == "text")
+/// What the answer may hold, and with which voice it speaks.
+fn modalities(
+    capabilities: &Capabilities,
+    asked: &Conversation,
+    config: &mut Map<String, Value>,
+    losses: &mut Losses,
+) -> Result<(), Unsupported> {
+    let list = asked.other.get("modalities").and_then(Value::as_array);
+    let mut wanted = Vec::new();
+    for modality in list.into_iter().flatten() {
+        let able = match modality.as_str().unwrap_or_default() {
+            "text" => true,
+            "image" => capabilities.image_output,
+            "audio" => capabilities.audio_output,
+            _ => false,
+        };
+        if !able {
+            let reason = format!("This model does not answer in {modality}.");
+            return Err(Unsupported::new("modalities", reason));
+        }
+        wanted.extend(modality.as_str().map(str::to_ascii_uppercase));
+    }
+    let speaks = wanted.iter().any(|modality| modality == "AUDIO");
+    if wanted.iter().any(|modality| modality != "TEXT") {
+        put(config, "responseModalities", Some(wanted));
+    }
+    match asked.other.get("audio").filter(|audio| !audio.is_null()) {
+        None => Ok(()),
+        Some(_) if !speaks => {
+            let reason = "'audio' needs 'modalities' to hold \"audio\".";
+            Err(Unsupported::new("audio", reason))
+        }
+        Some(audio) => {
+            let voice = audio.get("voice").and_then(Value::as_str);
+            let config_of =
+                |voice| json!({ "voiceConfig": { "prebuiltVoiceConfig": { "voiceName": voice } } });
+            put(config, "speechConfig", voice.map(config_of));
+            // Google always answers in PCM of 16 bits.
+            match audio.get("format").and_then(Value::as_str) {
+                None | Some("pcm16") => Ok(()),
+                Some(_) => losses.drop("audio.format"),
+            }
+        }
+    }
 }
 
 fn generation(
@@ -157,6 +195,7 @@ fn generation(
         put(&mut config, "logprobs", logprobs.top.filter(|top| *top > 0));
     }
     format(capabilities, &asked.format, &mut config)?;
+    modalities(capabilities, asked, &mut config, losses)?;
     if let Some(reasoning) = &asked.reasoning {
         let thinking = thinking(capabilities, reasoning, losses)?;
         if !thinking.is_empty() {

@@ -381,10 +381,6 @@ fn fields_without_a_counterpart_are_dropped_or_refused() {
     );
     let one = json!({ "prediction": {} });
     refused(with(case(one), "strict", json!(true)), "prediction");
-    refused(
-        case(json!({ "modalities": ["text", "audio"] })),
-        "modalities",
-    );
     refused(case(json!({ "audio": { "voice": "x" } })), "audio");
     refused(
         case(json!({ "web_search_options": {} })),
@@ -583,4 +579,24 @@ fn embeddings_of_three_forms() {
         body,
         json!({ "content": { "parts": [{ "text": "a" }] }, "outputDimensionality": 256, "taskType": "RETRIEVAL_QUERY" })
     );
+}
+
+#[test]
+fn what_the_answer_may_hold_is_asked_of_models_that_can() {
+    let config = "/generationConfig";
+    let images = json!({ "modalities": ["text", "image"] });
+    let asked = json!({ "responseModalities": ["TEXT", "IMAGE"] });
+    becomes(case(images.clone()), config, asked, &[]);
+    let voice = json!({ "modalities": ["audio"], "audio": { "voice": "Kore", "format": "wav" } });
+    let spoken = json!({
+        "responseModalities": ["AUDIO"],
+        "speechConfig": { "voiceConfig": { "prebuiltVoiceConfig": { "voiceName": "Kore" } } },
+    });
+    becomes(case(voice.clone()), config, spoken, &["audio.format"]);
+    let cannot = json!({ "image_output": false, "audio_output": false });
+    for fields in [images, voice] {
+        let case = with(case(fields), "capabilities", cannot.clone());
+        refused(case, "modalities");
+    }
+    refused(case(json!({ "modalities": ["video"] })), "modalities");
 }

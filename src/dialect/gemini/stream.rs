@@ -5,10 +5,12 @@
 
 use super::answer::{Blob, Call, Candidate, Chunk, Piece};
 use super::{citations, lenient};
-use crate::chat::{DecodeError, Decoder, Event, Finish, Origin, Sealed, Usage};
+use crate::chat::{
+    Audio, DecodeError, Decoder, Event, Finish, Native, Origin, Sealed, Source, Usage,
+};
 use crate::wire::sse::{self, Framer};
 use bytes::Bytes;
-use serde_json::{Value, json};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -31,7 +33,8 @@ pub(super) struct Reader {
     /// The first answer's id: others may differ.
     id: String,
     choices: BTreeMap<u32, Seen>,
-    blocked: bool,
+    /// Why the prompt was refused.
+    blocked: Option<String>,
     usage: Option<Usage>,
 }
 
@@ -57,7 +60,7 @@ impl Reader {
             let (id, model) = (chunk.response_id.take(), chunk.model_version.take());
             out.push(Event::Start { id, model });
         }
-        self.blocked |= chunk.is_blocked();
+        self.blocked = self.blocked.take().or_else(|| chunk.block_reason());
         let usage = chunk.usage();
         for (at, candidate) in chunk.candidates.into_iter().flatten().enumerate() {
             let index = candidate.index.or(u64::try_from(at).ok());
@@ -76,7 +79,7 @@ impl Reader {
     /// Ends a stream.
     pub(super) fn finish(&self, out: &mut Vec<Event>) -> Result<(), DecodeError> {
         let whole = self.choices.values().all(|seen| seen.finish.is_some());
-        if !whole || self.choices.is_empty() && !self.blocked {
+        if !whole || self.choices.is_empty() && self.blocked.is_none() {
             return Err(DecodeError::Truncated);
         }
         self.finishes(out);
@@ -86,7 +89,7 @@ impl Reader {
     /// Ends an answer that is known to be whole: a `finishReason` that is not
     /// there is then the unspecified one, which protobuf leaves out.
     pub(super) fn finish_whole(&self, out: &mut Vec<Event>) -> Result<(), DecodeError> {
-        if self.choices.is_empty() && !self.blocked {
+        if self.choices.is_empty() && self.blocked.is_none() {
             return Err(DecodeError::Malformed("an answer without candidates"));
         }
         self.finishes(out);
@@ -95,12 +98,16 @@ impl Reader {
 
     fn finishes(&self, out: &mut Vec<Event>) {
         for (&choice, seen) in &self.choices {
+            let native = seen.finish.as_deref().and_then(Native::of);
+            out.extend(native.map(|native| Event::Native { choice, native }));
             out.push(Event::Finish {
                 choice,
                 finish: seen.finish(),
             });
         }
         if self.choices.is_empty() {
+            let native = self.blocked.as_deref().and_then(Native::of);
+            out.extend(native.map(|native| Event::Native { choice: 0, native }));
             out.push(Event::Finish {
                 choice: 0,
                 finish: Finish::ContentFilter,
@@ -158,7 +165,6 @@ impl Seen {
             _ => (None, text),
         };
         out.extend(thought.map(|text| Event::Thought { choice, text }));
-        out.extend(signature.map(|signature| Event::Signature { choice, signature }));
         if let Some(text) = text {
             self.text(choice, text, out);
         }
@@ -171,12 +177,9 @@ impl Seen {
             let output = result.output.unwrap_or_default();
             self.text(choice, format!("```\n{output}\n```\n"), out);
         }
-        if let Some(annotation) = piece.inline_data.and_then(medium) {
-            out.push(Event::Annotations {
-                choice,
-                annotations: vec![annotation],
-            });
-        }
+        out.extend(piece.inline_data.and_then(|blob| medium(choice, blob)));
+        // After what it signs.
+        out.extend(signature.map(|signature| Event::Signature { choice, signature }));
         Ok(())
     }
 
@@ -221,10 +224,7 @@ impl Seen {
     }
 
     fn finish(&self) -> Finish {
-        if self.calls > 0 {
-            return Finish::ToolCalls;
-        }
-        match self.finish.as_deref() {
+        let told = match self.finish.as_deref() {
             Some("MAX_TOKENS") => Finish::Length,
             Some(
                 "SAFETY"
@@ -243,7 +243,8 @@ impl Seen {
                 | "NO_IMAGE",
             ) => Finish::ContentFilter,
             _ => Finish::Stop,
-        }
+        };
+        told.settled(self.calls > 0)
     }
 }
 
@@ -265,20 +266,20 @@ fn mint(answer: &str, choice: u32, number: u32, name: &str, arguments: &str) -> 
     id
 }
 
-/// An image or a sound of the model's, as a content part of OpenAI's. An answer
-/// has no better place for it than its annotations.
-fn medium(blob: Blob) -> Option<Value> {
+/// An image or a sound of the model's.
+fn medium(choice: u32, blob: Blob) -> Option<Event> {
     let data = blob.data.filter(|data| !data.is_empty())?;
     let media_type = blob.mime_type.unwrap_or_default();
-    Some(match media_type.strip_prefix("audio/") {
-        Some(format) => {
-            json!({ "type": "input_audio", "input_audio": { "data": data, "format": format } })
-        }
-        None => {
-            let url = format!("data:{media_type};base64,{data}");
-            json!({ "type": "image_url", "image_url": { "url": url } })
-        }
-    })
+    let Some(format) = media_type.strip_prefix("audio/") else {
+        let image = Source::Inline { media_type, data };
+        return Some(Event::Image { choice, image });
+    };
+    let audio = Audio {
+        format: Some(format.to_owned()),
+        data,
+        ..Audio::default()
+    };
+    Some(Event::Audio { choice, audio })
 }
 
 /// Bytes to events.

@@ -1,8 +1,7 @@
 //! Requests: messages and their content blocks.
 //!
 //! Results of tools come before what else the user says in the same message,
-//! as every provider wants them. The order of thoughts, texts and calls within
-//! one turn is not kept: it is the same in all turns that models write.
+//! as every provider wants them.
 
 use super::fields::{At, Fields, elements, invalid, is_object, is_string, read, wrong_type};
 use super::shape;
@@ -111,7 +110,7 @@ impl Reader {
         let mut turn = Turn::default();
         if is_string(content) {
             let text: String = read(content, at, "a string")?;
-            turn.parts.push(Part::text(text));
+            turn.say(Part::text(text));
         } else {
             for (i, raw) in elements(content, at)?.into_iter().enumerate() {
                 let at = At::Index(at, i);
@@ -131,7 +130,7 @@ impl Reader {
         turn: &mut Turn,
     ) -> Result<(), GatewayError> {
         match block.need_string("type")?.as_str() {
-            "thinking" => turn.thoughts.push(Thought {
+            "thinking" => turn.think(Thought {
                 text: block.need_string("thinking")?,
                 signature: block
                     .string("signature")?
@@ -143,22 +142,24 @@ impl Reader {
                 let sealed = block.need_string("data")?;
                 match shape::call_signature(&sealed) {
                     Some((id, signature)) => self.signatures.push((id, signature)),
-                    None => turn.thoughts.push(Thought {
+                    None => turn.think(Thought {
                         redacted: Some(Sealed::returned(sealed, Origin::Claude)),
                         ..Thought::default()
                     }),
                 }
             }
-            "tool_use" => turn.calls.push(self.tool_use(block)?),
-            kind => self.part(kind, block, &mut turn.parts)?,
+            "tool_use" => turn.call(self.tool_use(block)?),
+            kind => {
+                let mut parts = Vec::new();
+                self.part(kind, block, &mut parts)?;
+                parts.into_iter().for_each(|part| turn.say(part));
+            }
         }
         Ok(())
     }
 
     fn tool_use(&mut self, block: &mut Fields<'_, '_>) -> Result<ToolCall, GatewayError> {
-        if block.cache()?.is_some() {
-            self.note("tool_use.cache_control");
-        }
+        let cache = block.cache()?;
         let at = At::Key(block.at, "input");
         let input = block.need("input")?;
         if !is_object(input) {
@@ -169,6 +170,7 @@ impl Reader {
             name: block.need_string("name")?,
             arguments: compact(input.get()),
             signature: None,
+            cache,
         })
     }
 

@@ -10,9 +10,10 @@
 //! usage; `message_delta` waits for the end, because only the last usage
 //! counts.
 
+use super::citations::Citation;
 use super::error_frame;
-use super::shape::{Block, Citation, Delta, Frame, Input, Message, Spent, Stop, sealed_signature};
-use crate::chat::{Encoder, Event, Finish, Origin, Sealed, Usage};
+use super::shape::{Block, Delta, Frame, Input, Message, Spent, Stop, sealed_signature};
+use crate::chat::{Encoder, Event, Finish, Native, Origin, Sealed, Usage};
 use crate::dialect::Label;
 use crate::error::GatewayError;
 use serde_json::Value;
@@ -31,6 +32,9 @@ pub struct Stream {
     annotations: Vec<Value>,
     usage: Option<Usage>,
     finish: Option<Finish>,
+    native: Option<Native>,
+    /// Kinds of what was left out.
+    omitted: Vec<&'static str>,
     refusal: String,
     said: bool,
     called: bool,
@@ -48,7 +52,7 @@ enum State {
 
 impl Encoder for Stream {
     fn encode(&mut self, event: Event, out: &mut Vec<u8>) {
-        if self.state == State::Over || choice(&event) != 0 {
+        if self.state == State::Over || event.choice().is_some_and(|choice| choice != 0) {
             return;
         }
         match event {
@@ -96,6 +100,8 @@ impl Stream {
             annotations: Vec::new(),
             usage: None,
             finish: None,
+            native: None,
+            omitted: Vec::new(),
             refusal: String::new(),
             said: false,
             called: false,
@@ -117,7 +123,9 @@ impl Stream {
         self.start(out);
         self.write(true, out);
         self.state = State::Over;
-        let delta = Stop::new(self.finish, self.called, &self.refusal);
+        let native = self.native.as_ref();
+        let mut delta = Stop::new(self.finish, native, self.called, &self.refusal);
+        delta.omitted.clone_from(&self.omitted);
         let usage = Spent::last(self.usage.as_ref());
         Frame::MessageDelta { delta, usage }.write(out);
         Frame::MessageStop.write(out);
@@ -152,8 +160,17 @@ impl Stream {
             } => self.call(call, id, name, signature),
             Event::CallArguments { call, text, .. } => self.arguments(call, &text),
             Event::Annotations { annotations, .. } => self.annotate(annotations),
+            Event::Image { .. } => self.omit("image"),
+            Event::Audio { .. } => self.omit("audio"),
+            Event::Native { native, .. } => self.native = Some(native),
             Event::Finish { finish, .. } => self.finish = Some(finish),
             _ => {}
+        }
+    }
+
+    fn omit(&mut self, kind: &'static str) {
+        if !self.omitted.contains(&kind) {
+            self.omitted.push(kind);
         }
     }
 
@@ -163,6 +180,7 @@ impl Stream {
             open: false,
             text: String::new(),
             annotations: Vec::new(),
+            cited: false,
         });
     }
 
@@ -170,7 +188,7 @@ impl Stream {
         if text.is_empty() {
             return;
         }
-        if !self.blocks.back().is_some_and(Waiting::is_text) {
+        if !self.blocks.back().is_some_and(|b| b.is_text() && !b.cited) {
             self.push(Kind::Text);
         }
         if let Some(block) = self.blocks.back_mut() {
@@ -180,8 +198,14 @@ impl Stream {
     }
 
     fn annotate(&mut self, mut annotations: Vec<Value>) {
+        if annotations.iter().any(|a| Citation::of(a).is_none()) {
+            self.omit("citation");
+        }
         match self.blocks.back_mut().filter(|block| block.is_text()) {
-            Some(block) => block.annotations.append(&mut annotations),
+            Some(block) => {
+                block.cited |= !annotations.is_empty();
+                block.annotations.append(&mut annotations);
+            }
             None => self.annotations.append(&mut annotations),
         }
     }
@@ -255,29 +279,14 @@ impl Stream {
     }
 }
 
-/// Which choice an event belongs to; what belongs to none belongs to the first.
-const fn choice(event: &Event) -> u32 {
-    match event {
-        Event::Text { choice, .. }
-        | Event::Refusal { choice, .. }
-        | Event::Thought { choice, .. }
-        | Event::Signature { choice, .. }
-        | Event::RedactedThought { choice, .. }
-        | Event::CallStart { choice, .. }
-        | Event::CallArguments { choice, .. }
-        | Event::Annotations { choice, .. }
-        | Event::Logprobs { choice, .. }
-        | Event::Finish { choice, .. } => *choice,
-        _ => 0,
-    }
-}
-
 /// A block, with what of it is not written yet.
 struct Waiting {
     kind: Kind,
     open: bool,
     text: String,
     annotations: Vec<Value>,
+    /// Sources were told of all of it: what follows is another text.
+    cited: bool,
 }
 
 enum Kind {

@@ -5,6 +5,10 @@
 //! as Anthropic writes them. A request that goes to Anthropic itself does not
 //! come here: its bytes pass through.
 //!
+//! An image or a sound that a model made, and a citation of what Anthropic does
+//! not cite, have no form here: the message (in a stream, the delta that ends
+//! it) names the kinds of what was left out in `tollgate_omitted`.
+//!
 //! Three things have no place in the canonical form and are carried so:
 //! - A field of the top level without a form goes to [`Conversation::other`]
 //!   under the client's name; [`HARMLESS`] says which may be left out.
@@ -15,6 +19,7 @@
 //!   `{"INVALID_JSON": "..."}`, the form that Anthropic's guide names for them.
 
 mod answer;
+mod citations;
 mod content;
 mod encode;
 mod fields;
@@ -33,7 +38,7 @@ use crate::error::GatewayError;
 /// reported, not what is asked: a dialect that lacks them may leave them out.
 /// Those with a dot are marks on something in the request that had no place on
 /// it; no provider takes them under this name.
-pub const HARMLESS: [&str; 20] = [
+pub const HARMLESS: [&str; 19] = [
     "billing_policy",
     "cache_control",
     "compaction",
@@ -47,7 +52,6 @@ pub const HARMLESS: [&str; 20] = [
     "output_config",
     "speed",
     "tool_result.cache_control",
-    "tool_use.cache_control",
     "tools.allowed_callers",
     "tools.defer_loading",
     "tools.eager_input_streaming",

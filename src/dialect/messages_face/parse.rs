@@ -2,7 +2,7 @@
 
 use super::content::Reader;
 use super::fields::{At, Fields, elements, invalid, is_object, is_string, read, wrong_type};
-use crate::chat::{CacheMark, Conversation, Format, Message, Part, Reasoning, Tool, ToolChoice};
+use crate::chat::{CacheMark, Conversation, Format, Item, Message, Reasoning, Tool, ToolChoice};
 use crate::error::{ErrorKind, GatewayError};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
@@ -81,8 +81,8 @@ fn messages(fields: &mut Fields<'_, '_>, asked: &mut Conversation) -> Result<(),
     asked.messages = messages;
     asked.other.append(&mut noted);
     if let Some(mark) = fields.cache()? {
-        match last_part(&mut asked.messages) {
-            Some(part) => part.cache = part.cache.take().or(Some(mark)),
+        match last_mark(&mut asked.messages) {
+            Some(place) => drop(place.get_or_insert(mark)),
             None => drop(
                 asked
                     .other
@@ -100,15 +100,22 @@ fn written(mark: &CacheMark) -> Value {
     }
 }
 
-/// The end of the prompt, if it can hold a cache mark: a call cannot.
-fn last_part(messages: &mut [Message]) -> Option<&mut Part> {
-    match messages.last_mut()? {
+/// Where the end of the prompt has its cache mark, if it can have one: a thought
+/// cannot.
+fn last_mark(messages: &mut [Message]) -> Option<&mut Option<CacheMark>> {
+    let last = match messages.last_mut()? {
         Message::System { parts } | Message::User { parts, .. } | Message::Tool { parts, .. } => {
             parts.last_mut()
         }
-        Message::Assistant(turn) if turn.calls.is_empty() => turn.parts.last_mut(),
-        Message::Assistant(_) => None,
-    }
+        Message::Assistant(turn) => {
+            return match turn.items().last()? {
+                Item::Thought(_) => None,
+                Item::Part(..) => turn.parts.last_mut().map(|part| &mut part.cache),
+                Item::Call(..) => turn.calls.last_mut().map(|call| &mut call.cache),
+            };
+        }
+    };
+    last.map(|part| &mut part.cache)
 }
 
 fn stop_sequences(fields: &mut Fields<'_, '_>) -> Result<Vec<String>, GatewayError> {

@@ -1,9 +1,9 @@
 //! Anthropic's JSON as it is written, whole and streamed, and the words that
 //! both share. The order of fields is Anthropic's own.
 
-use crate::chat::{Finish, Origin, Sealed, Usage};
+use super::citations::Citation;
+use crate::chat::{Finish, Native, Origin, Sealed, Usage};
 use serde::Serialize;
-use serde_json::Value;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
@@ -107,7 +107,7 @@ pub enum Block<'a> {
     Text {
         text: &'a str,
         #[serde(skip_serializing_if = "Vec::is_empty")]
-        citations: Vec<Citation<'a>>,
+        citations: Vec<Citation>,
     },
     Thinking {
         thinking: &'a str,
@@ -153,44 +153,22 @@ impl<'a> Input<'a> {
 pub enum Delta<'a> {
     TextDelta { text: &'a str },
     InputJsonDelta { partial_json: &'a str },
-    CitationsDelta { citation: Citation<'a> },
+    CitationsDelta { citation: Citation },
     ThinkingDelta { thinking: &'a str },
     SignatureDelta { signature: &'a str },
-}
-
-/// A source on the web.
-#[derive(Serialize)]
-pub struct Citation<'a> {
-    #[serde(rename = "type")]
-    type_: &'static str,
-    /// Nobody but Anthropic tells it.
-    cited_text: &'static str,
-    encrypted_index: &'static str,
-    title: Option<&'a str>,
-    url: &'a str,
-}
-
-impl<'a> Citation<'a> {
-    /// Reads one of OpenAI's annotations; `None` if it is not of the web.
-    pub fn of(annotation: &'a Value) -> Option<Self> {
-        let cited = annotation.get("url_citation")?;
-        Some(Self {
-            type_: "web_search_result_location",
-            cited_text: "",
-            encrypted_index: "",
-            title: cited.get("title").and_then(Value::as_str),
-            url: cited.get("url").and_then(Value::as_str)?,
-        })
-    }
 }
 
 /// Why a message ended.
 #[derive(Default, Serialize)]
 pub struct Stop<'a> {
     pub stop_reason: Option<&'static str>,
-    stop_sequence: Option<&'static str>,
+    stop_sequence: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     stop_details: Option<Refused<'a>>,
+    /// What was left out, since Anthropic has no form for it; each kind once.
+    /// An extension, which its clients read over.
+    #[serde(rename = "tollgate_omitted", skip_serializing_if = "Vec::is_empty")]
+    pub omitted: Vec<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -203,27 +181,53 @@ struct Refused<'a> {
 
 impl<'a> Stop<'a> {
     /// `refusal`: what the model said in place of an answer, or empty.
-    pub fn new(finish: Option<Finish>, calls: bool, refusal: &'a str) -> Self {
+    pub fn new(
+        finish: Option<Finish>,
+        native: Option<&'a Native>,
+        calls: bool,
+        refusal: &'a str,
+    ) -> Self {
         let refused = !refusal.is_empty();
+        let finish = finish.unwrap_or(Finish::Stop).settled(calls);
         let stop_reason = match finish {
-            Some(Finish::Length) => "max_tokens",
-            Some(Finish::ToolCalls) => "tool_use",
-            Some(Finish::ContentFilter) => "refusal",
-            Some(Finish::Stop) | None if calls => "tool_use",
-            Some(Finish::Stop) | None if refused => "refusal",
-            Some(Finish::Stop) | None => "end_turn",
+            Finish::Length => "max_tokens",
+            Finish::ToolCalls => "tool_use",
+            Finish::ContentFilter => "refusal",
+            Finish::Stop if refused => "refusal",
+            Finish::Stop => "end_turn",
         };
+        let own = native.and_then(|native| own_reason(native, stop_reason));
         let explained = refused && stop_reason == "refusal";
         Self {
-            stop_reason: Some(stop_reason),
-            stop_sequence: None,
+            stop_reason: Some(own.unwrap_or(stop_reason)),
+            stop_sequence: native
+                .and_then(|native| native.matched.as_deref())
+                .filter(|_| own == Some("stop_sequence")),
             stop_details: explained.then_some(Refused {
                 type_: "refusal",
                 category: None,
                 explanation: refusal,
             }),
+            omitted: Vec::new(),
         }
     }
+}
+
+/// Anthropic's finer word for an end, where the provider meant just that.
+fn own_reason(native: &Native, coarse: &str) -> Option<&'static str> {
+    const FINER: [(&str, &str); 4] = [
+        ("stop_sequence", "end_turn"),
+        ("pause_turn", "end_turn"),
+        ("model_context_window_exceeded", "max_tokens"),
+        ("compaction", "max_tokens"),
+    ];
+    let said = |word: &str| native.reason.eq_ignore_ascii_case(word);
+    let mut finer = FINER.into_iter();
+    let found = finer.find(|(word, of)| said(word) && *of == coarse);
+    let matched = native.matched.is_some() && coarse == "end_turn";
+    found
+        .map(|(word, _)| word)
+        .or(matched.then_some("stop_sequence"))
 }
 
 /// Tokens in Anthropic's meaning: what a cache gave or took is not input.

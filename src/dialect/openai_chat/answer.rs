@@ -1,8 +1,10 @@
 //! A compatible provider's whole answer.
 
-use super::pieces::{self, Ending, Piece};
-use super::{failure, mend, shape};
-use crate::chat::{Answer, Choice, DecodeError, Failure, ToolCall};
+use super::pieces::{self, Ending};
+use super::stream::said;
+use super::{failure, shape};
+use crate::chat::{Answer, Choice, DecodeError, Event, Failure, ToolCall, gather};
+use crate::wire::json;
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 
@@ -10,7 +12,7 @@ type Fields = Map<String, Value>;
 
 /// Reads a body of status 2xx; a failure may hide in it.
 pub(super) fn read(body: &[u8]) -> Result<Result<Answer, Failure>, DecodeError> {
-    let value = mend::value(body).ok_or(DecodeError::Malformed("an answer in JSON"))?;
+    let value: Value = json::lenient(body).ok_or(DecodeError::Malformed("an answer in JSON"))?;
     whole(&value)
 }
 
@@ -62,33 +64,41 @@ fn one(map: &Fields, at: u32, answer: Option<&str>) -> Result<Choice, Failure> {
         .get("message")
         .and_then(Value::as_object)
         .unwrap_or(&empty);
-    let mut choice = Choice {
-        thoughts: pieces::thoughts(message),
-        ..Choice::default()
-    };
-    for piece in pieces::content(message.get("content")) {
-        match piece {
-            Piece::Text(text) => choice.text.get_or_insert_default().push_str(&text),
-            Piece::Thought(thought) => choice.thoughts.push(thought),
-        }
+    let mut events = Vec::new();
+    said(0, message, &mut events);
+    let calls = calls(message, at, answer);
+    let called = !calls.is_empty();
+    for (call, made) in (0..).zip(calls) {
+        let (id, name, signature) = (made.id, made.name, made.signature);
+        events.push(Event::CallStart {
+            choice: 0,
+            call,
+            id,
+            name,
+            signature,
+        });
+        events.push(Event::CallArguments {
+            choice: 0,
+            call,
+            text: made.arguments,
+        });
     }
-    choice.refusal = pieces::text(message, "refusal").map(str::to_owned);
-    choice.calls = calls(message, at, answer);
-    // An empty text beside calls says nothing.
-    if !choice.calls.is_empty() && choice.text.as_deref() == Some("") {
-        choice.text = None;
+    let gathered = gather(events).choices.into_iter().next();
+    let mut choice = gathered.unwrap_or_default();
+    // An empty text is one where nothing else was said.
+    if choice == Choice::default() {
+        choice.text = message
+            .get("content")
+            .and_then(Value::as_str)
+            .map(str::to_owned);
     }
-    choice.annotations = message
-        .get("annotations")
-        .and_then(Value::as_array)
-        .cloned()
-        .unwrap_or_default();
     choice.logprobs = map
         .get("logprobs")
         .filter(|logprobs| logprobs.is_object())
         .cloned();
+    choice.native = pieces::native(map);
     choice.finish = match pieces::ending(map.get("finish_reason")) {
-        Ending::Finish(finish) => Some(pieces::settled(finish, !choice.calls.is_empty())),
+        Ending::Finish(finish) => Some(finish.settled(called)),
         Ending::None => None,
         Ending::Failed(status) => return Err(pieces::failed(status)),
     };

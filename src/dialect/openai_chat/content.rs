@@ -91,7 +91,7 @@ const fn expected(speaker: Speaker) -> &'static str {
     }
 }
 
-fn image(value: Value, path: &Path<'_>) -> Result<Content, GatewayError> {
+pub(super) fn image(value: Value, path: &Path<'_>) -> Result<Content, GatewayError> {
     let (url, detail) = match value {
         // Mistral's shorter form.
         Value::String(url) => (url, None),

@@ -4,8 +4,9 @@
 
 use super::super::{Embeddings, Rendered, Target, Vectors};
 use super::options::Options;
-use super::{mend, shape};
+use super::shape;
 use crate::chat::{DecodeError, Losses, Unsupported};
+use crate::wire::json;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
@@ -42,7 +43,7 @@ pub(super) fn render(asked: &Embeddings, target: Target<'_>) -> Result<Rendered,
 }
 
 pub(super) fn read(body: &[u8]) -> Result<Vectors, DecodeError> {
-    let value = mend::value(body).ok_or(DecodeError::Malformed("embeddings in JSON"))?;
+    let value = json::lenient::<Value>(body).ok_or(DecodeError::Malformed("embeddings in JSON"))?;
     let items = value
         .get("data")
         .and_then(Value::as_array)

@@ -7,7 +7,7 @@
 
 use super::super::{Label, openai};
 use super::whole;
-use crate::chat::{Encoder, Event, Finish, Sealed, Thought, Usage};
+use crate::chat::{Audio, Encoder, Event, Finish, Native, Sealed, Source, Thought, Usage};
 use crate::error::{ErrorKind, GatewayError};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -33,6 +33,12 @@ struct Choice {
     calls: Vec<Call>,
     /// The running thought, for the block that its signature ends.
     thought: String,
+    /// Something else followed the running thought: a signature that comes now
+    /// is not its.
+    interrupted: bool,
+    native: Option<Native>,
+    /// A sound has begun.
+    heard: bool,
     finished: bool,
 }
 
@@ -112,6 +118,9 @@ impl Chunks {
         };
         if name == "reasoning_content" {
             open.thought.push_str(text);
+            open.interrupted = false;
+        } else {
+            open.interrupted = true;
         }
         if !text.is_empty() {
             self.delta(choice, &One(name, text), out);
@@ -129,20 +138,20 @@ impl Chunks {
             return;
         };
         let mut blocks = Vec::new();
-        let text = std::mem::take(&mut open.thought);
-        if redacted.is_none() || !text.is_empty() {
+        let mut text = std::mem::take(&mut open.thought);
+        let apart = std::mem::take(&mut open.interrupted) || redacted.is_some();
+        if apart && !text.is_empty() {
+            let text = std::mem::take(&mut text);
             blocks.push(whole::block(&Thought {
                 text,
-                signature,
-                redacted: None,
-            }));
-        }
-        if redacted.is_some() {
-            blocks.push(whole::block(&Thought {
-                redacted,
                 ..Thought::default()
             }));
         }
+        blocks.push(whole::block(&Thought {
+            text,
+            signature,
+            redacted,
+        }));
         self.delta(choice, &One("thinking_blocks", &blocks), out);
     }
 
@@ -153,6 +162,7 @@ impl Chunks {
         if open.calls.iter().any(|call| call.number == start.call) {
             return;
         }
+        open.interrupted = true;
         let at = open.calls.len();
         open.calls.push(Call {
             number: start.call,
@@ -209,6 +219,41 @@ impl Chunks {
         self.delta(choice, &One("tool_calls", &piece), out);
     }
 
+    fn image(&mut self, choice: u32, source: &Source, out: &mut Vec<u8>) {
+        if let (Some(open), Some(image)) = (self.open(choice, Some(""), out), whole::image(source))
+        {
+            open.interrupted = true;
+            self.delta(choice, &One("images", &[image]), out);
+        }
+    }
+
+    /// A piece of a sound has the fields that it brings.
+    fn audio(&mut self, choice: u32, audio: Audio, out: &mut Vec<u8>) {
+        let Some(open) = self.open(choice, None, out) else {
+            return;
+        };
+        open.interrupted = true;
+        let first = !std::mem::replace(&mut open.heard, true);
+        let minted = format!("audio_{}_{choice}", self.label.seed);
+        let id = audio.id.or(first.then_some(minted));
+        let some = |text: String| (!text.is_empty()).then_some(text);
+        let fields = [
+            ("id", id),
+            ("data", some(audio.data)),
+            ("transcript", some(audio.transcript)),
+            ("format", audio.format),
+        ];
+        let fields = fields.into_iter();
+        let mut written: Map<String, Value> = fields
+            .filter_map(|(name, text)| Some((name.to_owned(), text?.into())))
+            .collect();
+        let expires = audio.expires_at.or(first.then_some(self.label.created));
+        if let Some(expires) = expires {
+            written.insert("expires_at".to_owned(), expires.into());
+        }
+        self.delta(choice, &One("audio", &written), out);
+    }
+
     fn logprobs(&mut self, choice: u32, logprobs: &Value, out: &mut Vec<u8>) {
         if self.open(choice, Some(""), out).is_some() {
             let text = json!({ "index": choice, "delta": {}, "logprobs": logprobs, "finish_reason": null });
@@ -224,12 +269,17 @@ impl Chunks {
         for number in silent.map(|call| call.number).collect::<Vec<_>>() {
             self.arguments(choice, number, "{}", out);
         }
+        let mut native = None;
         if let Some(open) = self.choices.get_mut(&choice) {
             open.finished = true;
+            native = open.native.take();
         }
         let reason = whole::word(finish, self.legacy);
-        let text =
+        let mut text =
             json!({ "index": choice, "delta": {}, "logprobs": null, "finish_reason": reason });
+        if let Some((text, native)) = text.as_object_mut().zip(native) {
+            text.extend(whole::native_fields(&native));
+        }
         self.chunk(text.to_string().as_bytes(), None, out);
     }
 
@@ -297,6 +347,13 @@ impl Encoder for Chunks {
                 }
             }
             Event::Logprobs { choice, logprobs } => self.logprobs(choice, &logprobs, out),
+            Event::Image { choice, image } => self.image(choice, &image, out),
+            Event::Audio { choice, audio } => self.audio(choice, audio, out),
+            Event::Native { choice, native } => {
+                if let Some(open) = self.open(choice, Some(""), out) {
+                    open.native = Some(native);
+                }
+            }
             Event::Finish { choice, finish } => self.finish(choice, finish, out),
             Event::Usage(usage) => self.usage = Some(usage),
             Event::Ping => out.extend_from_slice(b": ping\n\n"),

@@ -3,9 +3,9 @@
 //! The texts read here are the provider's own; who shows them to a client
 //! scrubs them first.
 
-use super::mend;
 use super::shape::whole;
 use crate::chat::Failure;
+use crate::wire::json;
 use serde_json::{Map, Value};
 
 type Fields = Map<String, Value>;
@@ -15,7 +15,7 @@ const CLIP: usize = 500;
 
 /// Reads an answer that is not 2xx.
 pub(super) fn read(status: u16, header: &dyn Fn(&str) -> Option<String>, body: &[u8]) -> Failure {
-    let mut failure = match mend::value(body) {
+    let mut failure = match json::lenient::<Value>(body) {
         Some(value) => told(&value),
         None => plain(body),
     };
@@ -42,7 +42,7 @@ pub(super) fn in_band(value: &Value) -> Option<Failure> {
 
 /// An SSE event called `error`, whatever its data is.
 pub(super) fn named(data: &[u8]) -> Failure {
-    let mut failure = match mend::value(data) {
+    let mut failure = match json::lenient::<Value>(data) {
         Some(value) => match in_band(&value) {
             Some(failure) => return failure,
             None => told(&value),

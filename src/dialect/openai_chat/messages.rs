@@ -1,7 +1,7 @@
 //! A client's messages. Tool calls of the old kind (`function_call`, role
 //! `function`) have no ids: they are given some, by their place.
 
-use super::content::{Contents, Speaker, cache_mark, contents};
+use super::content::{Contents, Speaker, cache_mark, contents, image};
 use super::parse::was_called;
 use super::reasoning;
 use super::shape::{Path, array, each, invalid, missing, need, object, string, take};
@@ -62,13 +62,19 @@ fn message(
 
 const ROLES: &str = "expected 'system', 'developer', 'user', 'assistant', 'tool' or 'function'.";
 
-/// A mark on a message is one on its last part.
+/// A mark on a message is one on the last thing in it.
 fn mark_last(message: &mut Message, mark: CacheMark) {
     let parts = match message {
         Message::System { parts } | Message::User { parts, .. } | Message::Tool { parts, .. } => {
             parts
         }
-        Message::Assistant(turn) => &mut turn.parts,
+        Message::Assistant(turn) => {
+            if let Some(call) = turn.calls.last_mut() {
+                call.cache.get_or_insert(mark);
+                return;
+            }
+            &mut turn.parts
+        }
     };
     if let Some(last) = parts.last_mut() {
         last.cache.get_or_insert(mark);
@@ -150,6 +156,9 @@ fn turn(map: &mut Fields, path: &Path<'_>, at: usize) -> Result<Turn, GatewayErr
         mut parts,
         thoughts,
     } = found.unwrap_or_default();
+    // What the model made in an earlier answer, as that answer had it.
+    let images = take(map, path, "images", |value, path| each(value, path, made))?;
+    parts.extend(images.unwrap_or_default());
     if let Some(refusal) = take(map, path, "refusal", string)? {
         parts.push(Part {
             content: Content::Refusal(refusal),
@@ -174,7 +183,16 @@ fn turn(map: &mut Fields, path: &Path<'_>, at: usize) -> Result<Turn, GatewayErr
         parts,
         calls,
         name: take(map, path, "name", string)?,
+        ..Turn::default()
     })
+}
+
+/// An image of `images`.
+fn made(value: Value, path: &Path<'_>) -> Result<Part, GatewayError> {
+    let mut map = object(value, path)?;
+    let content = need(&mut map, path, "image_url", image)?;
+    let cache = None;
+    Ok(Part { content, cache })
 }
 
 fn tool_call(value: Value, path: &Path<'_>) -> Result<ToolCall, GatewayError> {
@@ -191,6 +209,7 @@ fn tool_call(value: Value, path: &Path<'_>) -> Result<ToolCall, GatewayError> {
     if id.is_empty() {
         return Err(invalid(&path.key("id"), "it is empty."));
     }
+    let cache = cache_mark(&mut map, path)?;
     let carried = carried_signature(&map);
     let inner = map
         .get("function")
@@ -203,6 +222,7 @@ fn tool_call(value: Value, path: &Path<'_>) -> Result<ToolCall, GatewayError> {
     Ok(ToolCall {
         id: id.to_owned(),
         signature: signature.map(|text| Sealed::returned(text, Origin::Gemini)),
+        cache,
         ..call
     })
 }

@@ -13,7 +13,6 @@ mod content;
 mod embeddings;
 mod encode;
 mod failure;
-mod mend;
 mod messages;
 mod options;
 mod parse;

@@ -3,7 +3,7 @@
 
 use super::shape::whole;
 use super::turns::hex;
-use crate::chat::{Failure, Finish, Origin, Sealed, Thought, Usage};
+use crate::chat::{Audio, Failure, Finish, Native, Origin, Sealed, Source, Thought, Usage};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
@@ -166,14 +166,44 @@ pub(super) fn ending(value: Option<&Value>) -> Ending {
     }
 }
 
-/// The finish of a turn: one with calls is `tool_calls`, whatever the provider
-/// says. A turn that was cut short stays so: its last call may be half a call.
-pub(super) const fn settled(finish: Finish, calls: bool) -> Finish {
-    match finish {
-        Finish::Stop if calls => Finish::ToolCalls,
-        Finish::ToolCalls if !calls => Finish::Stop,
-        other => other,
+/// What a provider says of an end that OpenAI has no word for: its own word,
+/// which `OpenRouter` hands through, and the stop text, which vLLM tells.
+pub(super) fn native(choice: &Fields) -> Option<Native> {
+    let own = text(choice, "native_finish_reason");
+    let word = own.or_else(|| text(choice, "finish_reason"))?;
+    let matched = text(choice, "stop_reason").map(str::to_owned);
+    match Native::of(word) {
+        Some(native) => Some(Native { matched, ..native }),
+        None => matched.map(|matched| Native {
+            reason: word.to_owned(),
+            matched: Some(matched),
+        }),
     }
+}
+
+/// The images of a message or a delta, as `OpenRouter` and `LiteLLM` write them.
+pub(super) fn images(map: &Fields) -> Vec<Source> {
+    let list = map.get("images").and_then(Value::as_array);
+    let urls = list.into_iter().flatten().filter_map(|image| {
+        let inner = image.get("image_url")?;
+        inner.get("url").unwrap_or(inner).as_str()
+    });
+    urls.filter(|url| !url.is_empty())
+        .map(Source::from_url)
+        .collect()
+}
+
+/// The sound of a message, or what a delta has of it.
+pub(super) fn audio(map: &Fields) -> Option<Audio> {
+    let audio = map.get("audio")?.as_object()?;
+    let owned = |name| text(audio, name).map(str::to_owned);
+    Some(Audio {
+        id: owned("id"),
+        data: owned("data").unwrap_or_default(),
+        format: owned("format"),
+        transcript: owned("transcript").unwrap_or_default(),
+        expires_at: audio.get("expires_at").and_then(whole),
+    })
 }
 
 /// A failure of which the provider says no more than that.

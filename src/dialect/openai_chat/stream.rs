@@ -5,9 +5,11 @@
 //! that began has finished; anything else is [`DecodeError::Truncated`].
 
 use super::pieces::{self, Ending, Piece};
-use super::{answer, failure, mend, shape};
-use crate::chat::{Answer, DecodeError, Decoder, Event, Finish, Sealed, Thought, Usage};
-use crate::wire::sse;
+use super::{answer, failure, shape};
+use crate::chat::{
+    self, Answer, DecodeError, Decoder, Event, Finish, Medium, Said, Sealed, Thought, Usage,
+};
+use crate::wire::{json, sse};
 use bytes::Bytes;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -89,7 +91,8 @@ impl Chunks {
             b"" => Ok(()),
             b"[DONE]" => self.done(out),
             data => {
-                let value = mend::value(data).ok_or(DecodeError::Malformed("a chunk in JSON"))?;
+                let value: Value =
+                    json::lenient(data).ok_or(DecodeError::Malformed("a chunk in JSON"))?;
                 self.chunk(&value, out);
                 Ok(())
             }
@@ -164,7 +167,14 @@ impl Chunks {
         }
         match pieces::ending(map.get("finish_reason")) {
             Ending::None => {}
-            Ending::Finish(finish) => choice.finish(index, finish, self.id.as_deref(), out),
+            Ending::Finish(finish) => {
+                let native = pieces::native(map);
+                out.extend(native.map(|native| Event::Native {
+                    choice: index,
+                    native,
+                }));
+                choice.finish(index, finish, self.id.as_deref(), out);
+            }
             Ending::Failed(status) => self.fail(pieces::failed(status), out),
         }
     }
@@ -203,7 +213,7 @@ impl Chunks {
 
     /// Reads what came as one document.
     fn document(&mut self, body: &[u8], out: &mut Vec<Event>) -> Result<(), DecodeError> {
-        let value = mend::value(body).ok_or(DecodeError::Truncated)?;
+        let value: Value = json::lenient(body).ok_or(DecodeError::Truncated)?;
         match answer::whole(&value)? {
             Err(failure) => out.push(Event::Failed(failure)),
             Ok(answer) => told_at_once(answer, out),
@@ -252,8 +262,8 @@ impl Decoder for Chunks {
     }
 }
 
-/// Texts, thoughts and annotations of a delta.
-fn said(choice: u32, delta: &Fields, out: &mut Vec<Event>) {
+/// What a message or a delta holds besides calls.
+pub(super) fn said(choice: u32, delta: &Fields, out: &mut Vec<Event>) {
     for thought in pieces::thoughts(delta) {
         thought_events(choice, thought, out);
     }
@@ -264,6 +274,9 @@ fn said(choice: u32, delta: &Fields, out: &mut Vec<Event>) {
             Piece::Thought(thought) => thought_events(choice, thought, out),
         }
     }
+    let images = pieces::images(delta).into_iter();
+    out.extend(images.map(|image| Event::Image { choice, image }));
+    out.extend(pieces::audio(delta).map(|audio| Event::Audio { choice, audio }));
     if let Some(text) = pieces::text(delta, "refusal") {
         out.push(Event::Refusal {
             choice,
@@ -374,7 +387,7 @@ impl Choice {
             call.tell(choice, at, answer, out);
         }
         self.finished = true;
-        let finish = pieces::settled(finish, !self.calls.is_empty());
+        let finish = finish.settled(!self.calls.is_empty());
         out.push(Event::Finish { choice, finish });
     }
 }
@@ -415,44 +428,58 @@ fn told_at_once(answer: Answer, out: &mut Vec<Event>) {
         model: answer.model,
     });
     for (choice, one) in (0..).zip(answer.choices) {
-        for thought in one.thoughts {
-            thought_events(choice, thought, out);
-        }
-        out.extend(
-            one.text
-                .filter(|text| !text.is_empty())
-                .map(|text| Event::Text { choice, text }),
-        );
-        out.extend(one.refusal.map(|text| Event::Refusal { choice, text }));
-        let called = !one.calls.is_empty();
-        for (call, made) in (0..).zip(one.calls) {
-            let (id, name, signature) = (made.id, made.name, made.signature);
-            out.push(Event::CallStart {
-                choice,
-                call,
-                id,
-                name,
-                signature,
-            });
-            out.push(Event::CallArguments {
-                choice,
-                call,
-                text: made.arguments,
-            });
-        }
-        if !one.annotations.is_empty() {
-            out.push(Event::Annotations {
-                choice,
-                annotations: one.annotations,
-            });
-        }
-        out.extend(
-            one.logprobs
-                .map(|logprobs| Event::Logprobs { choice, logprobs }),
-        );
-        let finish = one.finish.unwrap_or(pieces::settled(Finish::Stop, called));
-        out.push(Event::Finish { choice, finish });
+        told_choice(choice, one, out);
     }
     out.extend(answer.usage.map(Event::Usage));
     out.push(Event::End);
+}
+
+fn told_choice(choice: u32, one: chat::Choice, out: &mut Vec<Event>) {
+    let mut calls = 0;
+    for item in one.items() {
+        match item {
+            Said::Thought(thought) => thought_events(choice, thought.clone(), out),
+            Said::Text { text, .. } => {
+                let text = text.to_owned();
+                out.push(Event::Text { choice, text });
+            }
+            Said::Medium(Medium::Image(image)) => {
+                let image = image.clone();
+                out.push(Event::Image { choice, image });
+            }
+            Said::Medium(Medium::Audio(audio)) => {
+                let audio = audio.clone();
+                out.push(Event::Audio { choice, audio });
+            }
+            Said::Call(made) => {
+                out.push(Event::CallStart {
+                    choice,
+                    call: calls,
+                    id: made.id.clone(),
+                    name: made.name.clone(),
+                    signature: made.signature.clone(),
+                });
+                out.push(Event::CallArguments {
+                    choice,
+                    call: calls,
+                    text: made.arguments.clone(),
+                });
+                calls = calls.saturating_add(1);
+            }
+        }
+    }
+    out.extend(one.refusal.map(|text| Event::Refusal { choice, text }));
+    if !one.annotations.is_empty() {
+        out.push(Event::Annotations {
+            choice,
+            annotations: one.annotations,
+        });
+    }
+    out.extend(
+        one.logprobs
+            .map(|logprobs| Event::Logprobs { choice, logprobs }),
+    );
+    out.extend(one.native.map(|native| Event::Native { choice, native }));
+    let finish = one.finish.unwrap_or(Finish::Stop).settled(calls > 0);
+    out.push(Event::Finish { choice, finish });
 }

@@ -271,6 +271,9 @@ impl<'a> Turns<'a> {
             "type": "function",
             "function": { "name": call.name, "arguments": arguments },
         });
+        if call.cache.is_some() {
+            self.losses.drop("cache_control")?;
+        }
         let Some(signature) = &call.signature else {
             return Ok(written);
         };

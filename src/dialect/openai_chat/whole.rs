@@ -5,7 +5,9 @@
 //! wants any of them back, also `thinking_blocks`, to be sent back unchanged.
 
 use super::super::Label;
-use crate::chat::{Answer, Choice, Finish, Origin, Sealed, Thought, ToolCall, Usage};
+use crate::chat::{
+    Answer, Audio, Choice, Finish, Medium, Native, Origin, Sealed, Source, Thought, ToolCall, Usage,
+};
 use serde_json::{Map, Value, json};
 
 /// Writes a `chat.completion`. `legacy`: calls as `function_call`.
@@ -59,22 +61,38 @@ pub(crate) fn finish_body(mut body: Map<String, Value>, answer: &Answer) -> Vec<
 
 fn choice(at: usize, choice: &Choice, label: &Label, legacy: bool) -> Value {
     let finish = reason(choice);
-    json!({
+    let mut written = json!({
         "index": at,
         "message": message(at, choice, label, legacy),
         "logprobs": choice.logprobs,
         "finish_reason": word(finish, legacy),
-    })
+    });
+    if let Some((written, native)) = written.as_object_mut().zip(choice.native.as_ref()) {
+        written.extend(native_fields(native));
+    }
+    written
+}
+
+/// What the provider said of the end beyond OpenAI's word: `OpenRouter`'s field
+/// for its reason, vLLM's for the stop text.
+pub(super) fn native_fields(native: &Native) -> Map<String, Value> {
+    let mut fields = Map::new();
+    if Native::of(&native.reason).is_some() {
+        fields.insert(
+            "native_finish_reason".to_owned(),
+            native.reason.clone().into(),
+        );
+    }
+    if let Some(matched) = &native.matched {
+        fields.insert("stop_reason".to_owned(), matched.clone().into());
+    }
+    fields
 }
 
 /// Why a choice ended. Calls speak for themselves where nobody says it.
 pub(crate) fn reason(choice: &Choice) -> Finish {
-    let silent = if choice.calls.is_empty() {
-        Finish::Stop
-    } else {
-        Finish::ToolCalls
-    };
-    choice.finish.unwrap_or(silent)
+    let told = choice.finish.unwrap_or(Finish::Stop);
+    told.settled(!choice.calls.is_empty())
 }
 
 /// OpenAI's word for an end.
@@ -125,7 +143,47 @@ fn message(at: usize, choice: &Choice, label: &Label, legacy: bool) -> Map<Strin
     if !choice.annotations.is_empty() {
         set("annotations", choice.annotations.clone().into());
     }
+    let images: Vec<Value> = choice.media.iter().filter_map(image_of).collect();
+    if !images.is_empty() {
+        set("images", images.into());
+    }
+    let sound = choice.media.iter().find_map(|medium| match medium {
+        Medium::Audio(audio) => Some(audio),
+        Medium::Image(_) => None,
+    });
+    if let Some(sound) = sound {
+        set("audio", audio(sound, label, at));
+    }
     message
+}
+
+fn image_of(medium: &Medium) -> Option<Value> {
+    match medium {
+        Medium::Image(source) => image(source),
+        Medium::Audio(_) => None,
+    }
+}
+
+/// An image that the model made, as `OpenRouter` and `LiteLLM` write it.
+pub(super) fn image(source: &Source) -> Option<Value> {
+    let url = source.to_url()?;
+    Some(json!({ "type": "image_url", "image_url": { "url": url } }))
+}
+
+/// OpenAI's `audio`, all of whose fields its clients demand. An id that is made
+/// here names nothing that could be referred to later, so it is over at once.
+fn audio(audio: &Audio, label: &Label, choice: usize) -> Value {
+    let minted = || format!("audio_{}_{choice}", label.seed);
+    let mut written = json!({
+        "id": audio.id.clone().unwrap_or_else(minted),
+        "data": audio.data,
+        "transcript": audio.transcript,
+        "expires_at": audio.expires_at.unwrap_or(label.created),
+    });
+    if let Some((written, format)) = written.as_object_mut().zip(audio.format.as_ref()) {
+        written.insert("format".to_owned(), format.clone().into());
+    }
+    written
 }
 
 /// An id for a call that came without one.

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::super::Label;
 use super::{Echo, thoughts};
-use crate::chat::{Answer, Choice, Finish, Sealed, Thought, Usage};
+use crate::chat::{Answer, Audio, Choice, Finish, Medium, Said, Sealed, Source, Thought, Usage};
 
 /// How far a response or an item has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub(super) enum Status {
 }
 
 impl Status {
-    const fn as_str(self) -> &'static str {
+    pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::InProgress => "in_progress",
             Self::Completed => "completed",
@@ -63,23 +63,14 @@ pub(super) fn whole(answer: &Answer, label: &Label, echo: &Echo) -> Value {
 
 fn output(choice: &Choice, seed: &str) -> Vec<Value> {
     let mut items = Vec::new();
-    let done = Status::Completed;
-    if !choice.thoughts.is_empty() {
-        let id = item_id("rs", seed, items.len());
-        items.push(reasoning(&id, &choice.thoughts, done));
+    let mut said = choice.items();
+    while !said.is_empty() {
+        let rest = said.split_off(run(&said));
+        let last = !rest.iter().any(is_text);
+        item(choice, &said, last, seed, &mut items);
+        said = rest;
     }
-    let content = content(choice);
-    if !content.is_empty() {
-        items.push(message(&item_id("msg", seed, items.len()), content, done));
-    }
-    for each in &choice.calls {
-        if let Some(signature) = &each.signature {
-            let id = item_id("rs", seed, items.len());
-            items.push(call_signature(&id, &each.id, signature));
-        }
-        let id = item_id("fc", seed, items.len());
-        items.push(call(&id, &each.id, &each.name, &each.arguments, done));
-    }
+    refuse(choice, seed, &mut items);
     // Only the last one can have been cut off.
     let status = Status::of(choice.finish);
     if let Some(Value::Object(last)) = items.last_mut() {
@@ -88,13 +79,139 @@ fn output(choice: &Choice, seed: &str) -> Vec<Value> {
     items
 }
 
-fn content(choice: &Choice) -> Vec<Value> {
-    let logprobs = choice.logprobs.as_ref().map(token_list).unwrap_or_default();
-    let annotations: Vec<Value> = choice.annotations.iter().map(annotation).collect();
-    let text = choice.text.as_deref().filter(|text| !text.is_empty());
-    let refusal = choice.refusal.as_deref().filter(|text| !text.is_empty());
-    let text = text.map(|text| text_part(text, &annotations, &logprobs));
-    text.into_iter().chain(refusal.map(refusal_part)).collect()
+/// How many of what was said make one item: thoughts in a row, or texts.
+fn run(said: &[Said<'_>]) -> usize {
+    let thought = |one: &Said<'_>| matches!(one, Said::Thought(_));
+    let thoughts = said.iter().take_while(|one| thought(one)).count();
+    let texts = said.iter().take_while(|one| is_text(one)).count();
+    thoughts.max(texts).max(1)
+}
+
+const fn is_text(said: &Said<'_>) -> bool {
+    matches!(said, Said::Text { .. })
+}
+
+/// `last`: no text follows.
+fn item(choice: &Choice, said: &[Said<'_>], last: bool, seed: &str, items: &mut Vec<Value>) {
+    let done = Status::Completed;
+    let id = |kind: &str, items: &[Value]| item_id(kind, seed, items.len());
+    match said.first() {
+        None => {}
+        Some(Said::Thought(_)) => {
+            let thoughts = said.iter().filter_map(|one| match one {
+                Said::Thought(thought) => Some((*thought).clone()),
+                _ => None,
+            });
+            let thoughts: Vec<Thought> = thoughts.collect();
+            items.push(reasoning(&id("rs", items), &thoughts, done));
+        }
+        Some(Said::Text { start, .. }) => {
+            let texts = said.iter().filter_map(|one| match one {
+                Said::Text { text, .. } => Some(*text),
+                _ => None,
+            });
+            let text: String = texts.collect();
+            let logprobs = choice.logprobs.as_ref().filter(|_| *start == 0);
+            let logprobs = logprobs.map(token_list).unwrap_or_default();
+            let part = text_part(&text, &annotations(choice, &text, *start, last), &logprobs);
+            items.push(message(&id("msg", items), vec![part], done));
+        }
+        Some(Said::Medium(Medium::Image(source))) => items.push(image(&id("ig", items), source)),
+        Some(Said::Medium(Medium::Audio(audio))) => {
+            items.push(message(&id("msg", items), vec![audio_part(audio)], done));
+        }
+        Some(Said::Call(each)) => {
+            if let Some(signature) = &each.signature {
+                items.push(call_signature(&id("rs", items), &each.id, signature));
+            }
+            let id = id("fc", items);
+            items.push(call(&id, &each.id, &each.name, &each.arguments, done));
+        }
+    }
+}
+
+/// A refusal is said in the last message, or in one of its own.
+fn refuse(choice: &Choice, seed: &str, items: &mut Vec<Value>) {
+    let Some(text) = choice.refusal.as_deref().filter(|text| !text.is_empty()) else {
+        return;
+    };
+    let part = refusal_part(text);
+    let said = items.iter_mut().rev();
+    let content = said
+        .filter_map(|item| item.get_mut("content")?.as_array_mut())
+        .next();
+    match content {
+        Some(content) => content.push(part),
+        None => {
+            let id = item_id("msg", seed, items.len());
+            items.push(message(&id, vec![part], Status::Completed));
+        }
+    }
+}
+
+/// The annotations of a part of the text that starts at a character, counted
+/// from there; those of no place in the text are the last part's.
+fn annotations(choice: &Choice, text: &str, start: usize, last: bool) -> Vec<Value> {
+    let end = start.saturating_add(text.chars().count());
+    let flat = choice.annotations.iter().map(annotation);
+    let here = flat.filter(|found| match index(found, "end_index") {
+        Some(at) if at > 0 => at > start && (at <= end || last),
+        _ => last,
+    });
+    here.map(|found| shifted(found, start)).collect()
+}
+
+fn index(annotation: &Value, name: &str) -> Option<usize> {
+    usize::try_from(annotation.get(name)?.as_u64()?).ok()
+}
+
+/// An annotation counted from a later character.
+pub(super) fn shifted(mut annotation: Value, by: usize) -> Value {
+    for name in ["start_index", "end_index"] {
+        if let Some(at) = index(&annotation, name) {
+            if let Some(fields) = annotation.as_object_mut() {
+                fields.insert(name.to_owned(), at.saturating_sub(by).into());
+            }
+        }
+    }
+    annotation
+}
+
+/// An image that the model made, as OpenAI's own tool for that would have it.
+pub(super) fn image(id: &str, source: &Source) -> Value {
+    let mut item = json!({
+        "id": id,
+        "type": "image_generation_call",
+        "status": Status::Completed.as_str(),
+        "result": null,
+    });
+    if let Some(fields) = item.as_object_mut() {
+        match source {
+            Source::Inline { media_type, data } => {
+                let format = media_type.strip_prefix("image/").unwrap_or(media_type);
+                fields.insert("result".into(), data.as_str().into());
+                fields.insert("output_format".into(), format.into());
+            }
+            // OpenAI has no field for an address.
+            Source::Url(url) | Source::Id(url) => {
+                fields.insert("url".into(), url.as_str().into());
+            }
+        }
+    }
+    item
+}
+
+/// OpenAI's name for a sound among the parts of a message.
+pub(super) fn audio_part(audio: &Audio) -> Value {
+    let mut part = json!({
+        "type": "output_audio",
+        "data": audio.data,
+        "transcript": audio.transcript,
+    });
+    if let Some((part, format)) = part.as_object_mut().zip(audio.format.as_ref()) {
+        part.insert("format".into(), format.clone().into());
+    }
+    part
 }
 
 pub(super) fn item_id(kind: &str, seed: &str, index: usize) -> String {

@@ -11,10 +11,11 @@ use serde_json::{Map, Value, json};
 
 use super::super::Label;
 use super::answer::{
-    self, Progress, Status, annotation, item_id, refusal_part, summary_part, text_part, token_list,
+    self, Progress, Status, annotation, item_id, refusal_part, shifted, summary_part, text_part,
+    token_list,
 };
 use super::{Echo, error_object};
-use crate::chat::{Encoder, Event, Failure, Finish, Sealed, Thought, Usage};
+use crate::chat::{Audio, Encoder, Event, Failure, Finish, Sealed, Source, Thought, Usage};
 use crate::error::GatewayError;
 
 /// Writes one stream.
@@ -31,6 +32,10 @@ pub(super) struct Stream {
     reasoning: Option<Reasoning>,
     message: Option<Message>,
     calls: BTreeMap<u32, Call>,
+    /// Characters of text in items that are done.
+    told: usize,
+    /// The sound so far, which is one part at the end.
+    sound: Option<Audio>,
     finish: Option<Finish>,
     usage: Option<Usage>,
 }
@@ -82,6 +87,8 @@ impl Stream {
             reasoning: None,
             message: None,
             calls: BTreeMap::new(),
+            told: 0,
+            sound: None,
             finish: None,
             usage: None,
         }
@@ -280,7 +287,9 @@ impl Stream {
 
     fn annotate(&mut self, found: &[Value], out: &mut Vec<u8>) {
         let place = self.part(Part::text(), out);
+        let told = self.told;
         for value in found.iter().map(annotation) {
+            let value = shifted(value, told);
             let mut at = 0;
             if let Some(Part::Text { annotations, .. }) = self.open_part() {
                 at = annotations.len();
@@ -316,6 +325,9 @@ impl Stream {
             return;
         };
         message.content.push(part.value());
+        if let Part::Text { text, .. } = &part {
+            self.told = self.told.saturating_add(text.chars().count());
+        }
         let (kind, fields) = match &part {
             Part::Text { text, logprobs, .. } => (
                 "response.output_text.done",
@@ -334,6 +346,37 @@ impl Stream {
             let item = answer::message(&open.id, open.content, status);
             self.item_done(open.index, item, out);
         }
+    }
+
+    fn image(&mut self, source: &Source, out: &mut Vec<u8>) {
+        self.start(out);
+        self.close_reasoning(Status::Completed, out);
+        self.close_message(Status::Completed, out);
+        let (index, id) = self.next("ig");
+        let item = answer::image(&id, source);
+        let mut begun = item.clone();
+        if let Some(begun) = begun.as_object_mut() {
+            begun.insert("status".into(), Status::InProgress.as_str().into());
+            begun.insert("result".into(), Value::Null);
+        }
+        self.added(index, &begun, out);
+        self.item_done(index, item, out);
+    }
+
+    /// Pieces of a sound are of no use before it is whole: no client reads them.
+    fn close_sound(&mut self, out: &mut Vec<u8>) {
+        let Some(sound) = self.sound.take() else {
+            return;
+        };
+        self.close_part(out);
+        let message = self.speak(out);
+        let place = message.place();
+        let part = json!({"part": answer::audio_part(&sound)});
+        message.content.push(answer::audio_part(&sound));
+        let fields = with(&place, part);
+        self.send("response.content_part.added", fields.clone(), out);
+        self.send("response.content_part.done", fields, out);
+        self.close_message(Status::Completed, out);
     }
 
     fn call(
@@ -397,6 +440,7 @@ impl Stream {
 
     /// What is open when a model stops is what was cut off, if it was.
     fn close(&mut self, status: Status, out: &mut Vec<u8>) {
+        self.close_sound(out);
         self.close_reasoning(status, out);
         self.close_message(status, out);
         self.close_calls(status, |_| true, out);
@@ -479,6 +523,11 @@ impl Encoder for Stream {
                 choice: 0,
                 logprobs,
             } => self.weigh(&logprobs),
+            Event::Image { choice: 0, image } => self.image(&image, out),
+            Event::Audio { choice: 0, audio } => match &mut self.sound {
+                Some(sound) => sound.append(audio),
+                None => self.sound = Some(audio),
+            },
             Event::Finish { choice: 0, finish } => {
                 self.finish = Some(finish);
                 self.close(Status::of(self.finish), out);

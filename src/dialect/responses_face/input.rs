@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::parse::{Fields, invalid, missing};
 use super::thoughts;
 use crate::chat::{
-    CacheMark, Content, Conversation, Message, Part, Sealed, Source, Thought, ToolCall, Turn,
+    CacheMark, Content, Conversation, Item, Message, Part, Sealed, Source, Thought, ToolCall, Turn,
 };
 use crate::error::GatewayError;
 
@@ -54,6 +54,7 @@ impl Reader<'_> {
             "reasoning" => self.reasoning(item),
             "function_call" => self.call(item),
             "function_call_output" => self.output(item),
+            "image_generation_call" => self.image(item),
             "item_reference" => Err(invalid(
                 item.name("type"),
                 "'item_reference' needs stored state, which this model's provider does not \
@@ -79,7 +80,10 @@ impl Reader<'_> {
                 }
                 self.push(Message::System { parts });
             }
-            "assistant" => self.running(true).parts.extend(parts),
+            "assistant" => {
+                let turn = self.speaking();
+                parts.into_iter().for_each(|part| turn.say(part));
+            }
             _ => {
                 let text = "It must be 'user', 'assistant', 'system' or 'developer'.";
                 return Err(invalid(item.name("role"), text));
@@ -114,8 +118,8 @@ impl Reader<'_> {
                 }
             }
         };
-        if !thoughts.is_empty() {
-            self.running(true).thoughts.extend(thoughts);
+        for thought in thoughts {
+            self.turn.get_or_insert_default().think(thought);
         }
         item.leave("input[].", self.other);
         Ok(())
@@ -129,8 +133,9 @@ impl Reader<'_> {
             id,
             name: item.required("name")?,
             arguments: item.required("arguments")?,
+            cache: mark(&mut item)?,
         };
-        self.running(false).calls.push(call);
+        self.turn.get_or_insert_default().call(call);
         item.leave("input[].", self.other);
         Ok(())
     }
@@ -149,12 +154,34 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// The turn to add to. What comes after a message (`opens`) is another
-    /// turn, so that thoughts stay before what they led to; between calls it
-    /// is not, because their results must follow all of them.
-    fn running(&mut self, opens: bool) -> &mut Turn {
-        let full = |turn: &Turn| !turn.parts.is_empty() && turn.calls.is_empty();
-        if opens && self.turn.as_ref().is_some_and(full) {
+    /// An image that the model made in an earlier answer.
+    fn image(&mut self, mut item: Fields) -> Result<(), GatewayError> {
+        item.take("id");
+        let format = item.string("output_format")?;
+        let source = match (item.string("result")?, item.string("url")?) {
+            (Some(data), _) => Source::Inline {
+                media_type: format!("image/{}", format.as_deref().unwrap_or("png")),
+                data,
+            },
+            (None, Some(url)) => Source::Url(url),
+            (None, None) => return Err(missing(item.name("result"))),
+        };
+        let detail = None;
+        let content = Content::Image { source, detail };
+        let cache = None;
+        self.turn
+            .get_or_insert_default()
+            .say(Part { content, cache });
+        item.leave("input[].", self.other);
+        Ok(())
+    }
+
+    /// The turn that a message is added to. A message right after another is a
+    /// turn of its own, as the client has it; all else between what others say
+    /// is one turn, since the results of its calls must follow all of it.
+    fn speaking(&mut self) -> &mut Turn {
+        let spoke = |turn: &Turn| matches!(turn.items().last(), Some(Item::Part(..)));
+        if self.turn.as_ref().is_some_and(spoke) {
             self.flush();
         }
         self.turn.get_or_insert_default()
@@ -165,19 +192,9 @@ impl Reader<'_> {
         self.messages.push(message);
     }
 
-    /// A turn of thoughts alone belongs to the turn before it: a signature may
-    /// come after the text that it signs.
     fn flush(&mut self) {
-        let Some(turn) = self.turn.take() else {
-            return;
-        };
-        let thoughts_only = turn.parts.is_empty() && turn.calls.is_empty();
-        match self.messages.last_mut() {
-            Some(Message::Assistant(before)) if thoughts_only => {
-                before.thoughts.extend(turn.thoughts);
-            }
-            _ => self.messages.push(Message::Assistant(turn)),
-        }
+        self.messages
+            .extend(self.turn.take().map(Message::Assistant));
     }
 }
 

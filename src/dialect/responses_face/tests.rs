@@ -323,6 +323,7 @@ fn choice() -> Choice {
         name: "f".into(),
         arguments: "{\"a\":1}".into(),
         signature: signature.map(|text| Sealed::new(Origin::Claude, text)),
+        ..ToolCall::default()
     };
     Choice {
         thoughts: vec![
@@ -345,6 +346,7 @@ fn choice() -> Choice {
              "top_logprobs": [{"token": "43", "logprob": -2.0, "bytes": [52, 51]}]}
         ]})),
         finish: Some(Finish::ToolCalls),
+        ..Choice::default()
     }
 }
 

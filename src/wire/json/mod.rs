@@ -10,16 +10,21 @@
 //!
 //! [`splice()`] replaces spans without copying the rest of the body.
 //!
+//! [`lenient`] and [`mended`] are for what providers send, which is read whatever is broken in
+//! its texts.
+//!
 //! It does not judge types or values: whether `model` is a string is for the caller, who sees
 //! its [`Kind`].
 
 mod error;
+mod mend;
 mod number;
 mod scan;
 mod splice;
 mod text;
 
 pub use error::{ScanError, ScanErrorKind};
+pub use mend::{lenient, mended};
 pub use scan::scan;
 pub use splice::{Edit, SpliceError, Spliced, append_members, splice, write_string};
 

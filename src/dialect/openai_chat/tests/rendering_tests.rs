@@ -259,6 +259,7 @@ fn errors_of_tools_have_no_field_here() {
                     name: "f".into(),
                     arguments: "no json".into(),
                     signature: None,
+                    ..ToolCall::default()
                 }],
                 ..Default::default()
             }),
