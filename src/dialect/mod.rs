@@ -18,6 +18,8 @@ pub mod openai_completions;
 pub mod responses_face;
 
 #[cfg(test)]
+mod answers_tests;
+#[cfg(test)]
 mod round_trip_tests;
 
 use crate::chat::{

@@ -41,7 +41,10 @@ fn outcome(rendered: Result<Rendered, Unsupported>) -> Value {
 }
 
 fn render(name: &str, client: &Value, row: &Value) -> Value {
-    let asked = client::conversation(client);
+    let asked = match client::conversation(client) {
+        Ok(asked) => asked,
+        Err(error) => return json!({"refused": error.param(), "reason": error.public()}),
+    };
     let can = client::capabilities(row);
     let options = BTreeMap::new();
     let strict = row["strict"] == true;
@@ -111,13 +114,36 @@ fn arguments_reach_the_provider_as_written() {
         strict: true,
     };
     let rendered = Bedrock
-        .chat(&client::conversation(&client), target)
+        .chat(&client::conversation(&client).unwrap(), target)
         .unwrap();
     let body = String::from_utf8(rendered.body).unwrap();
     assert!(
         body.contains(r#""input":{"n": 12345678901234567890123.10}"#),
         "{body}"
     );
+}
+
+/// Of Anthropic's clients, that is: OpenAI's have no word for it.
+#[test]
+fn a_result_that_is_an_error_says_so() {
+    use crate::dialect::Face as _;
+    let call = json!({"type": "tool_use", "id": "a", "name": "f", "input": {}});
+    let result =
+        json!({"type": "tool_result", "tool_use_id": "a", "content": "", "is_error": true});
+    let client = json!({"model": "m", "max_tokens": 9, "messages": [
+        {"role": "user", "content": "Hi"}, {"role": "assistant", "content": [call]},
+        {"role": "user", "content": [result]}]});
+    let face = crate::dialect::messages_face::MessagesFace;
+    let asked = face.parse(client.to_string().as_bytes()).unwrap();
+    let (can, options) = (Capabilities::default(), BTreeMap::new());
+    let target = Target {
+        capabilities: &can,
+        options: &options,
+        strict: true,
+    };
+    let sent = outcome(Bedrock.chat(&asked, target));
+    let result = json!({"toolResult": {"toolUseId": "a", "content": [], "status": "error"}});
+    assert_eq!(sent["body"]["messages"][2]["content"], json!([result]));
 }
 
 fn answer(body: &Value) -> Answer {
