@@ -96,7 +96,7 @@ impl ErrorKind {
             K::QuotaExhausted => (429, "insufficient_quota", "insufficient_quota", Provider),
             K::UpstreamError => (502, API, "upstream_error", Provider),
             K::UpstreamAuth => (502, API, "upstream_auth", Provider),
-            K::UpstreamOverloaded => (503, API, "upstream_overloaded", Provider),
+            K::UpstreamOverloaded => (503, "overloaded_error", "upstream_overloaded", Provider),
             K::Stopping => (503, API, "stopping", Gateway),
             K::Overloaded => (503, API, "overloaded", Gateway),
             K::NoTarget => (503, API, "no_target", Provider),

@@ -4,6 +4,7 @@
 mod answer;
 mod capability;
 mod conversation;
+pub mod estimate;
 mod gather;
 mod inspect;
 pub mod models;

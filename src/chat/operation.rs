@@ -8,6 +8,8 @@ pub enum Operation {
     Embeddings,
     /// OpenAI's Responses.
     Responses,
+    /// OpenAI's token counter.
+    InputTokens,
     /// Anthropic's Messages.
     Messages,
     /// Anthropic's token counter.
@@ -40,19 +42,25 @@ pub enum Speech {
 }
 
 impl Speech {
-    /// The format of the path's answers, also of its errors.
-    pub fn of_path(path: &str) -> Self {
-        Operation::from_path(path).map_or(Self::OpenAi, Operation::speech)
+    /// The format of the path's answers, also of its errors. Where it is not
+    /// one operation's, `anthropic` says whether the client speaks that.
+    pub fn of(path: &str, anthropic: bool) -> Self {
+        match Operation::from_path(path) {
+            Some(operation) => operation.speech(),
+            None if anthropic => Self::Anthropic,
+            None => Self::OpenAi,
+        }
     }
 }
 
 impl Operation {
     /// Every operation, in the order of the paths' documentation.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::ChatCompletions,
         Self::Completions,
         Self::Embeddings,
         Self::Responses,
+        Self::InputTokens,
         Self::Messages,
         Self::CountTokens,
         Self::Moderations,
@@ -78,6 +86,7 @@ impl Operation {
             Self::Completions => "/completions",
             Self::Embeddings => "/embeddings",
             Self::Responses => "/responses",
+            Self::InputTokens => "/responses/input_tokens",
             Self::Messages => "/messages",
             Self::CountTokens => "/messages/count_tokens",
             Self::Moderations => "/moderations",
@@ -98,6 +107,7 @@ impl Operation {
             Self::Completions => "/v1/completions",
             Self::Embeddings => "/v1/embeddings",
             Self::Responses => "/v1/responses",
+            Self::InputTokens => "/v1/responses/input_tokens",
             Self::Messages => "/v1/messages",
             Self::CountTokens => "/v1/messages/count_tokens",
             Self::Moderations => "/v1/moderations",
@@ -134,6 +144,11 @@ impl Operation {
         self.has_done() || matches!(self, Self::Messages | Self::Responses)
     }
 
+    /// Whether the answer is a number of tokens.
+    pub const fn counts(self) -> bool {
+        matches!(self, Self::CountTokens | Self::InputTokens)
+    }
+
     /// Whether the operation works on OpenAI's messages.
     pub const fn has_messages(self) -> bool {
         matches!(self, Self::ChatCompletions)
@@ -143,7 +158,7 @@ impl Operation {
     pub const fn speech(self) -> Speech {
         match self {
             Self::Messages | Self::CountTokens => Speech::Anthropic,
-            Self::Responses => Speech::Responses,
+            Self::Responses | Self::InputTokens => Speech::Responses,
             _ => Speech::OpenAi,
         }
     }

@@ -15,6 +15,7 @@ pub mod messages_face;
 pub mod openai;
 pub mod openai_chat;
 pub mod openai_completions;
+pub mod rate_limits;
 pub mod responses_face;
 
 #[cfg(test)]
@@ -73,6 +74,42 @@ pub trait Dialect: Send + Sync {
     /// its lower-case name.
     fn failure(&self, status: u16, header: &dyn Fn(&str) -> Option<String>, body: &[u8])
     -> Failure;
+
+    /// Reads a failure that came inside a success: the data of an error event,
+    /// in a stream whose bytes pass.
+    fn in_band(&self, _data: &[u8]) -> Failure {
+        Failure {
+            status: 500,
+            ..Failure::default()
+        }
+    }
+
+    /// Headers without which bytes that pass are not understood, unless the
+    /// client brought them.
+    fn headers(&self, _options: &BTreeMap<String, String>) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
+
+    /// Writes a request that only counts the tokens of a conversation; `None`
+    /// where the provider has no counter.
+    ///
+    /// # Errors
+    /// As [`Dialect::chat`], for what is part of the prompt.
+    fn count_tokens(
+        &self,
+        _asked: &Conversation,
+        _target: Target<'_>,
+    ) -> Result<Option<Rendered>, Unsupported> {
+        Ok(None)
+    }
+
+    /// Reads what a request of [`Dialect::count_tokens`] is answered with.
+    ///
+    /// # Errors
+    /// When it is no count.
+    fn counted(&self, _body: &[u8]) -> Result<u64, DecodeError> {
+        Err(DecodeError::Malformed("a count of tokens"))
+    }
 
     /// Writes a request for embeddings.
     ///
@@ -143,3 +180,6 @@ pub trait Face: Send + Sync {
     /// HTTP status and body of an error.
     fn error(&self, error: &GatewayError) -> (u16, Vec<u8>);
 }
+
+#[cfg(test)]
+mod failure_tests;

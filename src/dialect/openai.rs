@@ -113,47 +113,24 @@ fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
     haystack.windows(needle.len()).position(|w| w == needle)
 }
 
-/// A provider's refusal, rebuilt in our words and kinds. `scrub` removes known
-/// secrets from texts. Nothing else of the provider's answer goes on.
-pub fn provider_error(
-    status: u16,
-    body: &[u8],
-    retry_after: Option<Duration>,
-    scrub: impl Fn(&str) -> String,
-) -> GatewayError {
-    let told = Told::read(body);
-    let failure = Failure {
-        status,
-        message: told.message,
-        code: told.code,
-        param: told.param,
-        retry_after: retry_after.map(|after| after.as_secs()),
-    };
-    refusal(failure, scrub)
-}
-
 /// What any dialect read of a provider's failure, in our words and kinds.
+/// `scrub` removes known secrets from texts. Nothing else of the provider's
+/// answer goes on.
 pub fn refusal(failure: Failure, scrub: impl Fn(&str) -> String) -> GatewayError {
     let kind = kind_of(failure.status, failure.code.as_deref().unwrap_or_default());
-    let public = match (kind, &failure.message) {
+    let text = failure.message.as_deref().filter(|text| !is_markup(text));
+    let public = match (kind, text) {
         // What the provider says of our credential is not for the client.
         (ErrorKind::UpstreamAuth, _) => "The provider refused the gateway's credential.".to_owned(),
         (_, Some(message)) => clip(&scrub(message)),
         (_, None) => format!("The provider answered with HTTP status {}.", failure.status),
     };
-    // Elsewhere it would tell the client to come back for the same refusal.
-    let waiting = matches!(
-        kind,
-        ErrorKind::RateLimited | ErrorKind::UpstreamOverloaded | ErrorKind::UpstreamError
-    );
-    let retry_after = failure
-        .retry_after
-        .filter(|_| waiting)
-        .map(Duration::from_secs);
+    let retry_after = failure.retry_after.filter(|_| waits(kind));
     let error = GatewayError::new(kind, public)
-        .with_retry_after(retry_after)
+        .with_retry_after(retry_after.map(Duration::from_secs))
         .because(format!("provider answered {}", failure.status));
-    if kind != ErrorKind::ProviderRejected && kind != ErrorKind::UnknownModel {
+    // Of other kinds the code is ours: clients know them by it.
+    if kind != ErrorKind::ProviderRejected {
         return error;
     }
     let told_of = |text: &Option<String>| text.as_deref().map(|t| clip(&scrub(t)));
@@ -162,19 +139,43 @@ pub fn refusal(failure: Failure, scrub: impl Fn(&str) -> String) -> GatewayError
         .with_param(told_of(&failure.param))
 }
 
-/// Statuses of providers to kinds of ours.
+/// Whether coming back later may help. Elsewhere a time would tell the client
+/// to come back for the same refusal.
+const fn waits(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::RateLimited
+            | ErrorKind::UpstreamOverloaded
+            | ErrorKind::UpstreamError
+            | ErrorKind::DeadlineExceeded
+            | ErrorKind::Conflict
+    )
+}
+
+/// A page of a proxy in between: not the provider's words, and not for clients.
+fn is_markup(text: &str) -> bool {
+    text.trim_start().starts_with('<')
+}
+
+/// Statuses of providers to kinds of ours. A code that says more than its
+/// status goes first: a quota that is used up comes as 400, 402 or 429, a
+/// prompt that is too long as 400, 413 or 422.
 fn kind_of(status: u16, code: &str) -> ErrorKind {
-    match status {
-        401 | 403 => ErrorKind::UpstreamAuth,
-        402 => ErrorKind::QuotaExhausted,
-        404 => ErrorKind::UnknownModel,
-        408 | 504 => ErrorKind::DeadlineExceeded,
-        409 => ErrorKind::Conflict,
-        413 => ErrorKind::BodyTooLarge,
-        400 | 429 if code == "insufficient_quota" => ErrorKind::QuotaExhausted,
-        429 => ErrorKind::RateLimited,
-        400..=499 => ErrorKind::ProviderRejected,
-        503 | 529 => ErrorKind::UpstreamOverloaded,
+    match (status, code) {
+        (400..=499, "insufficient_quota") => ErrorKind::QuotaExhausted,
+        (400 | 413 | 422, "context_length_exceeded") => ErrorKind::ProviderRejected,
+        (401 | 403, _) => ErrorKind::UpstreamAuth,
+        (402, _) => ErrorKind::QuotaExhausted,
+        (404, _) => ErrorKind::UnknownModel,
+        (408 | 504, _) => ErrorKind::DeadlineExceeded,
+        (409, _) => ErrorKind::Conflict,
+        (413, _) => ErrorKind::BodyTooLarge,
+        // The model failed, not the request (Bedrock).
+        (424, _) => ErrorKind::UpstreamError,
+        (429, _) => ErrorKind::RateLimited,
+        // No capacity for this tier (Groq), given up on the way (nginx, Google).
+        (498 | 499 | 503 | 529, _) => ErrorKind::UpstreamOverloaded,
+        (400..=499, _) => ErrorKind::ProviderRejected,
         _ => ErrorKind::UpstreamError,
     }
 }
@@ -184,41 +185,6 @@ const CLIP: usize = 500;
 
 fn clip(text: &str) -> String {
     text.chars().take(CLIP).collect()
-}
-
-/// What an error body says, in any of the shapes that compatible providers use.
-#[derive(Debug, Default)]
-struct Told {
-    message: Option<String>,
-    code: Option<String>,
-    param: Option<String>,
-}
-
-impl Told {
-    fn read(body: &[u8]) -> Self {
-        let Ok(value) = serde_json::from_slice::<serde_json::Value>(body) else {
-            return Self::default();
-        };
-        // {"error":{...}} (OpenAI), {"error":"text"}, or flat (vLLM, Mistral).
-        let object = value
-            .get("error")
-            .filter(|e| e.is_object())
-            .unwrap_or(&value);
-        let text = |key: &str| match object.get(key) {
-            Some(serde_json::Value::String(s)) if !s.is_empty() => Some(s.clone()),
-            Some(serde_json::Value::Number(n)) => Some(n.to_string()),
-            _ => None,
-        };
-        let plain = value
-            .get("error")
-            .and_then(|e| e.as_str())
-            .map(str::to_owned);
-        Self {
-            message: text("message").or(plain),
-            code: text("code"),
-            param: text("param"),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -293,67 +259,119 @@ mod tests {
     }
 
     #[test]
-    fn provider_errors_are_rebuilt() {
-        let scrub = |s: &str| s.replace("sk-1", "[redacted]");
-        for (status, body, expected, text) in [
+    fn what_a_providers_failure_becomes() {
+        for (status, code, expected) in [
+            (400, "", (400, "invalid_request_error", "provider_rejected")),
             (
-                401,
-                r#"{"error":{"message":"bad sk-1"}}"#,
-                502,
-                "The provider refused the gateway's credential.",
-            ),
-            (
-                403,
-                "",
-                502,
-                "The provider refused the gateway's credential.",
+                400,
+                "bad_thing",
+                (400, "invalid_request_error", "bad_thing"),
             ),
             (
                 400,
-                r#"{"error":{"message":"no sk-1 here","code":"c"}}"#,
-                400,
-                "no [redacted] here",
+                "content_filter",
+                (400, "invalid_request_error", "content_filter"),
+            ),
+            (
+                413,
+                "context_length_exceeded",
+                (400, "invalid_request_error", "context_length_exceeded"),
             ),
             (
                 400,
-                r#"{"object":"error","message":"flat","code":40}"#,
-                400,
-                "flat",
+                "insufficient_quota",
+                (429, "insufficient_quota", "insufficient_quota"),
             ),
-            (400, r#"{"error":"plain"}"#, 400, "plain"),
+            (401, "invalid_api_key", (502, "api_error", "upstream_auth")),
+            (403, "", (502, "api_error", "upstream_auth")),
+            (402, "", (429, "insufficient_quota", "insufficient_quota")),
             (
-                422,
-                "<html>",
-                400,
-                "The provider answered with HTTP status 422.",
+                404,
+                "DeploymentNotFound",
+                (404, "invalid_request_error", "model_not_found"),
+            ),
+            (408, "", (504, "api_error", "timeout")),
+            (409, "", (409, "conflict_error", "conflict")),
+            (413, "", (413, "invalid_request_error", "request_too_large")),
+            (422, "", (400, "invalid_request_error", "provider_rejected")),
+            (424, "", (502, "api_error", "upstream_error")),
+            (
+                429,
+                "whatever",
+                (429, "rate_limit_error", "rate_limit_exceeded"),
             ),
             (
                 429,
-                "{}",
-                429,
-                "The provider answered with HTTP status 429.",
+                "insufficient_quota",
+                (429, "insufficient_quota", "insufficient_quota"),
             ),
+            (498, "", (503, "overloaded_error", "upstream_overloaded")),
+            (499, "", (503, "overloaded_error", "upstream_overloaded")),
+            (500, "internal", (502, "api_error", "upstream_error")),
+            (502, "", (502, "api_error", "upstream_error")),
+            (503, "", (503, "overloaded_error", "upstream_overloaded")),
+            (504, "", (504, "api_error", "timeout")),
+            (522, "", (502, "api_error", "upstream_error")),
             (
-                402,
-                "{}",
-                429,
-                "The provider answered with HTTP status 402.",
+                529,
+                "overloaded",
+                (503, "overloaded_error", "upstream_overloaded"),
             ),
-            (
-                500,
-                "oops",
-                502,
-                "The provider answered with HTTP status 500.",
-            ),
-            (529, "", 503, "The provider answered with HTTP status 529."),
-            (302, "", 502, "The provider answered with HTTP status 302."),
+            (302, "", (502, "api_error", "upstream_error")),
         ] {
-            let e = provider_error(status, body.as_bytes(), None, scrub);
+            let failure = Failure {
+                status,
+                code: (!code.is_empty()).then(|| code.to_owned()),
+                ..Failure::default()
+            };
+            let e = refusal(failure, str::to_owned);
             assert_eq!(
-                (e.status(), e.public()),
-                (expected, text),
-                "{status} {body}"
+                (e.status(), e.type_(), e.code()),
+                expected,
+                "{status} {code}"
             );
         }
+    }
+
+    #[test]
+    fn a_providers_words_are_scrubbed_and_its_pages_are_not_shown() {
+        let told = |status, message: &str| {
+            let failure = Failure {
+                status,
+                message: Some(message.to_owned()),
+                ..Failure::default()
+            };
+            let scrub = |s: &str| s.replace("sk-1", "[redacted]");
+            refusal(failure, scrub).public().to_owned()
+        };
+        assert_eq!(told(400, "no sk-1 here"), "no [redacted] here");
+        assert_eq!(
+            told(401, "bad sk-1"),
+            "The provider refused the gateway's credential."
+        );
+        assert_eq!(
+            told(502, " <html>10.0.0.1"),
+            "The provider answered with HTTP status 502."
+        );
+    }
+
+    #[test]
+    fn a_time_to_come_back_is_told_where_coming_back_helps() {
+        let told = |status, code: Option<&str>| {
+            let failure = Failure {
+                status,
+                code: code.map(str::to_owned),
+                retry_after: Some(7),
+                ..Failure::default()
+            };
+            refusal(failure, str::to_owned).retry_after()
+        };
+        for status in [408, 409, 424, 429, 500, 503, 504, 529] {
+            assert_eq!(told(status, None), Some(Duration::from_secs(7)), "{status}");
+        }
+        for status in [400, 401, 402, 403, 404, 413, 422] {
+            assert_eq!(told(status, None), None, "{status}");
+        }
+        assert_eq!(told(429, Some("insufficient_quota")), None);
     }
 }

@@ -8,9 +8,10 @@
 
 use super::authority::Authority;
 use super::exchange::{self, Exchanged};
-use super::translate::{Lane, Sending};
+use super::returned::{self, Returned};
+use super::translate::{self, Lane, Sending};
 use super::translated;
-use super::upstream::{media_type, retry_after};
+use super::upstream::media_type;
 use crate::chat::{self, Answer, Decoder, Operation, Speech};
 use crate::dialect::Vectors;
 use crate::dialect::openai::{self, Progress};
@@ -48,8 +49,17 @@ pub struct Plan<'a> {
     pub operation: Operation,
     /// The client asked for a stream.
     pub stream: bool,
+    /// The client's format.
+    pub speech: Speech,
     pub limits: &'a Limits,
     pub deadline: Instant,
+}
+
+impl Plan<'_> {
+    /// What the client may see of an answer's head.
+    fn returned(&self, head: &ResponseHeader) -> Returned {
+        Returned::of(head, self.provider, self.speech)
+    }
 }
 
 /// An answer that has begun.
@@ -59,9 +69,24 @@ pub struct Served {
     pub body: Body,
     /// From the attempt's start to the answer's head.
     pub head_after: Duration,
+    pub returned: Returned,
 }
 
 impl Served {
+    /// A number of tokens for which no provider was asked.
+    pub fn estimate(provider: &Arc<Provider>, tokens: u64) -> Option<Self> {
+        Some(Self {
+            provider: Arc::clone(provider),
+            head: ResponseHeader::build(200, None).ok()?,
+            body: Body::Count {
+                tokens,
+                estimated: true,
+            },
+            head_after: Duration::ZERO,
+            returned: Returned::default(),
+        })
+    }
+
     pub fn status(&self) -> u16 {
         self.head.status.as_u16()
     }
@@ -79,6 +104,8 @@ pub enum Body {
     },
     /// A translated answer.
     Answer(Box<Answer>),
+    /// A number of input tokens, perhaps made here.
+    Count { tokens: u64, estimated: bool },
     /// Translated embeddings.
     Vectors { vectors: Vectors, base64: bool },
     /// A translated stream, with what was decoded so far: the last of it real.
@@ -127,6 +154,8 @@ pub enum Next {
     Target,
     /// The same would happen everywhere.
     Stop,
+    /// The provider does not count this model's tokens: they are estimated.
+    Estimate,
 }
 
 /// An attempt that failed.
@@ -136,6 +165,7 @@ pub struct Failure {
     pub status: Option<u16>,
     pub error: GatewayError,
     pub next: Next,
+    pub returned: Returned,
 }
 
 impl Failure {
@@ -151,6 +181,7 @@ impl Failure {
             status: None,
             error: GatewayError::new(kind, public).because(source),
             next,
+            returned: Returned::default(),
         }
     }
 
@@ -252,36 +283,49 @@ async fn receive(
     if !(200..300).contains(&status) {
         return Err(refused(plan, open, &head).await);
     }
-    let form = Form::of(&head);
-    if plan.sending.lane != Lane::Pass {
-        let body = translated::read_answer(plan, open, &head, form, by).await?;
-        let provider = Arc::clone(plan.provider);
-        return Ok(Served {
-            provider,
+    let returned = plan.returned(&head);
+    let body = match plan.sending.lane {
+        Lane::Pass => passing(plan, open, &head, by).await,
+        _ => translated::read_answer(plan, open, &head, Form::of(&head), by).await,
+    };
+    match body {
+        Ok(body) => Ok(Served {
+            provider: Arc::clone(plan.provider),
             head,
             body,
             head_after,
-        });
+            returned,
+        }),
+        Err(failure) => Err(Failure {
+            returned,
+            ..failure
+        }),
     }
-    let body = match form {
-        Ok(Form::Events) => events(plan, open, by).await?,
-        Ok(Form::Json) => Body::Whole(json(plan, open, by, is_framed(&head)).await?),
-        Ok(Form::Bytes) => raw(plan, open, by, status).await?,
+}
+
+/// Reads what makes an answer in the client's own format one.
+async fn passing(
+    plan: &Plan<'_>,
+    open: Open,
+    head: &ResponseHeader,
+    by: Instant,
+) -> Result<Body, Failure> {
+    let status = head.status.as_u16();
+    match Form::of(head) {
+        Ok(Form::Events) => events(plan, open, by).await,
+        Ok(Form::Json) => {
+            let body = json(plan, open, by, is_framed(head)).await?;
+            Ok(Body::Whole(body))
+        }
+        Ok(Form::Bytes) => raw(plan, open, by, status).await,
         Err(why) => {
             open.cancel().await;
-            let status = Some(status);
-            return Err(Failure {
-                status,
+            Err(Failure {
+                status: Some(status),
                 ..Failure::invalid(why)
-            });
+            })
         }
-    };
-    Ok(Served {
-        provider: Arc::clone(plan.provider),
-        head,
-        body,
-        head_after,
-    })
+    }
 }
 
 /// What a success is written as.
@@ -433,15 +477,9 @@ async fn raw(plan: &Plan<'_>, mut open: Open, by: Instant, status: u16) -> Resul
     }
 }
 
-/// An error in place of the first event: a failure like a 502 before it.
+/// An error in place of the first event: a failure like its status before it.
 fn told_in_band(plan: &Plan<'_>, data: &[u8]) -> Failure {
-    let error = openai::provider_error(502, data, None, |t| plan.provider.scrub(t));
-    Failure {
-        outcome: AttemptOutcome::ServerError,
-        status: Some(200),
-        error,
-        next: Next::Target,
-    }
+    translated::told(plan, plan.provider.wire.in_band(data))
 }
 
 /// A status that is not a success: whose fault, and where to go.
@@ -454,30 +492,54 @@ async fn refused(plan: &Plan<'_>, mut open: Open, head: &ResponseHeader) -> Fail
         None => open.cancel().await,
     }
     let body = body.unwrap_or_default();
-    let error = match plan.sending.lane {
-        Lane::Pass => {
-            openai::provider_error(status, &body, retry_after(head), |t| plan.provider.scrub(t))
-        }
-        _ => translated::failure(plan, status, head, &body),
-    };
-    let (outcome, next) = classify(status);
+    let header = |name: &str| header_of(head, name);
+    let mut told = plan.provider.wire.failure(status, &header, &body);
+    returned::complete(&mut told, head);
+    let (outcome, mut next) = classify(&told);
+    if plan.operation.counts() && lacks_counter(&told) {
+        next = Next::Estimate;
+    }
     Failure {
         outcome,
         status: Some(status),
-        error,
+        error: translate::failed(told, plan.provider),
         next,
+        returned: plan.returned(head),
     }
 }
 
-/// What a provider's status means for the next step.
-pub(super) fn classify(status: u16) -> (AttemptOutcome, Next) {
-    match status {
-        401 | 403 => (AttemptOutcome::AuthFailed, Next::Target),
-        402 | 429 => (AttemptOutcome::RateLimited, Next::Target),
-        404 => (AttemptOutcome::Rejected, Next::Target),
-        408 | 409 => (AttemptOutcome::ServerError, Next::Endpoint),
-        400..=499 => (AttemptOutcome::Rejected, Next::Stop),
-        500..=599 => (AttemptOutcome::ServerError, Next::Endpoint),
+/// Whether a refused count says that there is no counter: not at this address,
+/// as with those who imitate Anthropic, or not for this model (Bedrock's
+/// "The provided model doesn't support counting tokens").
+fn lacks_counter(told: &chat::Failure) -> bool {
+    let says = |words| told.message.as_deref().is_some_and(|m| m.contains(words));
+    match told.status {
+        405 | 501 => true,
+        404 => told.code.as_deref() != Some("model_not_found"),
+        400 => says("counting tokens"),
+        _ => false,
+    }
+}
+
+/// A header by its lower-case name, as dialects ask for it.
+pub(super) fn header_of(head: &ResponseHeader, name: &str) -> Option<String> {
+    head.headers.get(name)?.to_str().ok().map(str::to_owned)
+}
+
+/// What a provider's failure means for the next step. What its dialect read of
+/// it goes before the status: a quota that is used up may be a 400, and so may
+/// a bad key.
+pub(super) fn classify(told: &chat::Failure) -> (AttemptOutcome, Next) {
+    match (told.status, told.code.as_deref().unwrap_or_default()) {
+        (400..=499, "insufficient_quota") => (AttemptOutcome::RateLimited, Next::Target),
+        (401 | 403, _) => (AttemptOutcome::AuthFailed, Next::Target),
+        (402 | 429, _) => (AttemptOutcome::RateLimited, Next::Target),
+        (404, _) => (AttemptOutcome::Rejected, Next::Target),
+        // Another model may have a larger window.
+        (400 | 413 | 422, "context_length_exceeded") => (AttemptOutcome::Rejected, Next::Target),
+        (408 | 409 | 424 | 498 | 499, _) => (AttemptOutcome::ServerError, Next::Endpoint),
+        (400..=499, _) => (AttemptOutcome::Rejected, Next::Stop),
+        (500..=599, _) => (AttemptOutcome::ServerError, Next::Endpoint),
         // A redirect is never followed, and nothing else is an answer.
         _ => (AttemptOutcome::InvalidResponse, Next::Endpoint),
     }
@@ -503,18 +565,60 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_status_means() {
-        for (status, outcome, next) in [
-            (400, AttemptOutcome::Rejected, Next::Stop),
-            (422, AttemptOutcome::Rejected, Next::Stop),
-            (401, AttemptOutcome::AuthFailed, Next::Target),
-            (404, AttemptOutcome::Rejected, Next::Target),
-            (429, AttemptOutcome::RateLimited, Next::Target),
-            (500, AttemptOutcome::ServerError, Next::Endpoint),
-            (529, AttemptOutcome::ServerError, Next::Endpoint),
-            (302, AttemptOutcome::InvalidResponse, Next::Endpoint),
+    fn a_counter_that_is_not_there_is_told_from_a_request_that_is_wrong() {
+        for (status, code, message, lacks) in [
+            (404, "not_found_error", "", true),
+            (404, "model_not_found", "", false),
+            (405, "", "", true),
+            (501, "", "", true),
+            (
+                400,
+                "ValidationException",
+                "The provided model doesn't support counting tokens.",
+                true,
+            ),
+            (400, "ValidationException", "messages: too few", false),
+            (500, "", "", false),
         ] {
-            assert_eq!(classify(status), (outcome, next), "{status}");
+            let told = chat::Failure {
+                status,
+                code: Some(code.to_owned()),
+                message: Some(message.to_owned()),
+                ..chat::Failure::default()
+            };
+            assert_eq!(lacks_counter(&told), lacks, "{status} {code}");
+        }
+    }
+
+    #[test]
+    fn what_a_failure_means() {
+        use AttemptOutcome as O;
+        for (status, code, outcome, next) in [
+            (400, "", O::Rejected, Next::Stop),
+            (400, "content_filter", O::Rejected, Next::Stop),
+            (400, "context_length_exceeded", O::Rejected, Next::Target),
+            (413, "context_length_exceeded", O::Rejected, Next::Target),
+            (413, "", O::Rejected, Next::Stop),
+            (422, "", O::Rejected, Next::Stop),
+            (400, "insufficient_quota", O::RateLimited, Next::Target),
+            (402, "", O::RateLimited, Next::Target),
+            (429, "", O::RateLimited, Next::Target),
+            (401, "", O::AuthFailed, Next::Target),
+            (403, "", O::AuthFailed, Next::Target),
+            (404, "", O::Rejected, Next::Target),
+            (408, "", O::ServerError, Next::Endpoint),
+            (424, "", O::ServerError, Next::Endpoint),
+            (498, "", O::ServerError, Next::Endpoint),
+            (500, "", O::ServerError, Next::Endpoint),
+            (529, "", O::ServerError, Next::Endpoint),
+            (302, "", O::InvalidResponse, Next::Endpoint),
+        ] {
+            let told = chat::Failure {
+                status,
+                code: Some(code.to_owned()),
+                ..chat::Failure::default()
+            };
+            assert_eq!(classify(&told), (outcome, next), "{status} {code}");
         }
     }
 }

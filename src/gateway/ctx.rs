@@ -1,5 +1,6 @@
 //! What one request carries from step to step, and what will be told about it.
 
+use super::returned::Returned;
 use super::trace::{TraceParent, seed};
 use super::{Ending, Stop};
 use crate::chat::{Operation, Request, Speech};
@@ -31,6 +32,8 @@ pub struct Ctx {
     pub(super) speech: Speech,
     /// Fields of the client's that were left out.
     pub(super) dropped: Vec<String>,
+    /// What the last answer of a provider's says beside its body.
+    pub(super) returned: Returned,
     /// For the operator's log: what the client was not told.
     pub(super) trouble: Option<String>,
     /// The last attempt is what the client was served from.
@@ -57,6 +60,7 @@ impl Ctx {
             },
             speech: Speech::OpenAi,
             dropped: Vec::new(),
+            returned: Returned::default(),
             trouble: None,
             serving: false,
             in_flight,
@@ -80,7 +84,8 @@ impl Ctx {
 
     pub(super) fn arrived(&mut self, session: &Session) {
         let head = session.req_header();
-        self.speech = Speech::of_path(head.uri.path());
+        let anthropic = head.headers.contains_key("anthropic-version");
+        self.speech = Speech::of(head.uri.path(), anthropic);
         self.record.client = session.client_addr().and_then(|a| a.as_inet()).copied();
         self.record.protocol = match head.version {
             Version::HTTP_2 => "HTTP/2",
@@ -151,6 +156,13 @@ impl Ctx {
         if let (true, Some(last)) = (self.serving, self.record.attempts.last()) {
             self.metrics.attempt_finished(&last.provider, last.outcome);
         }
+    }
+
+    /// No provider gave the answer, whoever was tried.
+    pub(super) fn answered_here(&mut self) {
+        self.record.provider = None;
+        self.record.upstream_model = None;
+        self.serving = false;
     }
 
     /// The client got an error.

@@ -7,10 +7,11 @@
 
 use super::attempt::{self, Failure, Next, Served};
 use super::intake::Call;
-use super::translate::{Sending, prepare};
-use super::upstream::request_head;
+use super::returned::Returned;
+use super::translate::{Lane, Sending, prepare};
+use super::upstream::{ASKING, request_head};
 use super::{Ctx, Ending, Gateway, Stop};
-use crate::chat::{Conversation, Request};
+use crate::chat::{Conversation, Request, estimate};
 use crate::error::{ErrorKind, GatewayError};
 use crate::route::endpoint::Address;
 use crate::table::{Decision, Target};
@@ -53,10 +54,14 @@ pub async fn run(
             Ok(sending) => sending,
             // Another target may be able to carry it.
             Err(error) => {
+                ctx.returned = Returned::default();
                 last = Some(error);
                 continue;
             }
         };
+        if let Lane::Estimate { tokens } = sending.lane {
+            return estimated(ctx, &target, tokens);
+        }
         let mut tried: Vec<Arc<Address>> = Vec::new();
         while tried.len() < ENDPOINTS {
             if Instant::now() >= ctx.deadline() {
@@ -72,13 +77,19 @@ pub async fn run(
             match once(gateway, session, ctx, &target, address, outgoing, &sending).await? {
                 Ok(served) => {
                     ctx.dropped = sending.dropped;
+                    ctx.dropped.extend(unasked(session, sending.lane));
                     return Ok(served);
                 }
                 Err(failure) => {
                     let next = failure.next;
                     let error = failure.error;
+                    ctx.returned = failure.returned;
                     match next {
                         Next::Stop => return Err(error.into()),
+                        Next::Estimate => {
+                            let tokens = estimate::tokens(outgoing.conversation()?);
+                            return estimated(ctx, &target, tokens);
+                        }
                         Next::Endpoint => last = Some(error),
                         Next::Target => {
                             last = Some(error);
@@ -101,6 +112,20 @@ pub async fn run(
     .into())
 }
 
+/// A count that no provider made.
+fn estimated(ctx: &mut Ctx, target: &Target, tokens: u64) -> Result<Served, Stop> {
+    ctx.answered_here();
+    Served::estimate(&target.provider, tokens).ok_or(Stop::Gone)
+}
+
+/// Names of the client's headers that a translated request does not carry.
+fn unasked(session: &Session, lane: Lane) -> Vec<String> {
+    let sent = ASKING
+        .into_iter()
+        .filter(|name| lane != Lane::Pass && session.get_header(*name).is_some());
+    sent.map(str::to_owned).collect()
+}
+
 /// Writes down an attempt that ended at its provider's name.
 fn unresolved(ctx: &mut Ctx, target: &Target) -> GatewayError {
     let origins = &target.provider.pool.spec().origins;
@@ -110,6 +135,7 @@ fn unresolved(ctx: &mut Ctx, target: &Target) -> GatewayError {
         endpoint: origins.first().map_or("", |(o, _)| &o.url).into(),
         outcome: AttemptOutcome::ConnectFailed,
         status: None,
+        request_id: None,
         duration: Duration::ZERO,
     });
     let text = "The provider could not be reached.";
@@ -154,6 +180,7 @@ async fn once(
         model: &target.model,
         operation: outgoing.call.operation,
         stream: outgoing.request.stream,
+        speech: ctx.speech,
         limits: &ctx.table.limits,
         deadline: ctx.deadline(),
     };
@@ -163,10 +190,14 @@ async fn once(
         result = attempt::run(&plan, head) => Ok(result),
         why = interrupted(&mut session.downstream_session, &mut ending) => Err(why),
     };
-    let (outcome, status) = match &result {
-        Err(_) => (AttemptOutcome::Canceled, None),
-        Ok(Ok(served)) => (AttemptOutcome::Ok, Some(served.status())),
-        Ok(Err(failure)) => (failure.outcome, failure.status),
+    let (outcome, status, returned) = match &result {
+        Err(_) => (AttemptOutcome::Canceled, None, None),
+        Ok(Ok(served)) => (
+            AttemptOutcome::Ok,
+            Some(served.status()),
+            Some(&served.returned),
+        ),
+        Ok(Err(failure)) => (failure.outcome, failure.status, Some(&failure.returned)),
     };
     ctx.attempted(Attempt {
         provider: Arc::clone(&provider.name),
@@ -174,6 +205,7 @@ async fn once(
         endpoint: address.origin.url.as_str().into(),
         outcome,
         status,
+        request_id: returned.and_then(|r| r.request_id.clone()),
         duration: started.elapsed(),
     });
     match result {

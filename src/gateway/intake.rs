@@ -7,6 +7,7 @@
 
 use super::Ctx;
 use super::Stop;
+use super::models::Page;
 use super::trace::{TraceParent, request_id};
 use crate::chat::{Media, Operation};
 use crate::error::{ErrorKind, GatewayError};
@@ -23,7 +24,7 @@ use std::sync::Arc;
 
 /// What the request line asks for.
 pub enum Asked {
-    Models,
+    Models(Page),
     Model(String),
     Call(Call),
 }
@@ -134,7 +135,10 @@ fn route(head: &RequestHeader) -> Result<Asked, GatewayError> {
     }
     if path == "/v1/models" {
         allow(head, Method::GET, "GET")?;
-        return Ok(Asked::Models);
+        return Page::of(head.uri.query()).map(Asked::Models);
+    }
+    if path.starts_with("/v1/responses/") {
+        return Err(not_kept());
     }
     let id = path.strip_prefix("/v1/models/").filter(|id| !id.is_empty());
     let Some(id) = id.and_then(percent_decoded) else {
@@ -145,6 +149,15 @@ fn route(head: &RequestHeader) -> Result<Asked, GatewayError> {
     };
     allow(head, Method::GET, "GET")?;
     Ok(Asked::Model(id))
+}
+
+/// A stored response could be at any provider: its id does not tell which.
+fn not_kept() -> GatewayError {
+    let text = "Responses are not stored here: there is none to read, cancel or delete. Send \
+                'store': false, and the whole conversation in 'input'.";
+    GatewayError::new(ErrorKind::UnknownUrl, text)
+        .with_code(Some("response_not_found".to_owned()))
+        .with_param(Some("response_id"))
 }
 
 fn allow(head: &RequestHeader, method: Method, name: &'static str) -> Result<(), GatewayError> {
@@ -186,7 +199,7 @@ fn call(head: &RequestHeader, operation: Operation) -> Result<Call, GatewayError
 }
 
 /// Model ids may hold escaped characters; `None` when they do not decode.
-fn percent_decoded(id: &str) -> Option<String> {
+pub(super) fn percent_decoded(id: &str) -> Option<String> {
     let mut out = Vec::with_capacity(id.len());
     let mut bytes = id.bytes();
     while let Some(b) = bytes.next() {
@@ -343,6 +356,13 @@ mod tests {
             ("POST", "/v1/chat/completions", vec![JSON], None),
             ("POST", "/v1/chat/completions?x=1", vec![JSON], None),
             ("GET", "/v1/models", vec![], None),
+            ("GET", "/v1/models?limit=5&after_id=x", vec![], None),
+            ("GET", "/v1/models?limit=0", vec![], Some(400)),
+            ("POST", "/v1/messages?beta=true", vec![JSON], None),
+            ("GET", "/v1/responses/resp_1", vec![], Some(404)),
+            ("DELETE", "/v1/responses/resp_1", vec![], Some(404)),
+            ("POST", "/v1/responses/resp_1/cancel", vec![], Some(404)),
+            ("GET", "/v1/responses/resp_1/input_items", vec![], Some(404)),
             ("GET", "/v1/models/openai/gpt-5", vec![], None),
             ("GET", "/v1/chat/completions", vec![], Some(405)),
             ("POST", "/v1/models", vec![], Some(405)),

@@ -16,9 +16,11 @@ mod ctx;
 mod dispatch;
 mod exchange;
 mod intake;
+mod models;
 mod relay;
 mod relay_translated;
 mod reply;
+mod returned;
 mod settle;
 mod trace;
 mod translate;
@@ -109,8 +111,8 @@ impl Gateway {
         let asked = intake::head(session, ctx)?;
         let who = intake::identify(session, ctx)?;
         match asked {
-            Asked::Models => reply::models(session, ctx, &who).await,
-            Asked::Model(id) => reply::model(session, ctx, &who, &id).await,
+            Asked::Models(page) => models::list(session, ctx, &who, &page).await,
+            Asked::Model(id) => models::one(session, ctx, &who, &id).await,
             Asked::Call(call) => self.call(session, ctx, &who, call).await,
         }
     }

@@ -10,12 +10,12 @@ use super::attempt::{Body, Open, Served, progress};
 use super::dispatch::{Interruption, interrupted, stopping};
 use super::relay_translated::Translation;
 use super::reply::{attribution, head, put, whole};
-use super::translate::Voice;
-use super::upstream::return_headers;
+use super::returned::keep;
+use super::translate::{Voice, failed};
 use super::{Ctx, Gateway, Stop};
-use crate::chat::Operation;
-use crate::dialect::embeddings;
-use crate::dialect::openai::{self, Progress};
+use crate::chat::{Operation, Speech};
+use crate::dialect::openai::Progress;
+use crate::dialect::{embeddings, messages_face, responses_face};
 use crate::error::{ErrorKind, GatewayError};
 use crate::table::Provider;
 use crate::telemetry::{AttemptOutcome, Outcome};
@@ -65,10 +65,12 @@ pub async fn run(
         provider,
         head: from,
         body,
+        returned,
         ..
     } = served;
     let mut to = head(from.status.as_u16(), ctx)?;
-    return_headers(&from, &mut to, &provider);
+    keep(&from, &mut to, &provider);
+    returned.write(&mut to);
     attribution(&mut to, ctx);
     ctx.record.outcome = Outcome::Ok;
     let provider = &*provider;
@@ -80,6 +82,13 @@ pub async fn run(
         }
         Body::Vectors { vectors, base64 } => {
             let body = embeddings::render(&vectors, &expected.voice.label.model, base64);
+            translated(session, ctx, to, body).await
+        }
+        Body::Count { tokens, estimated } => {
+            if estimated {
+                put(&mut to, "x-tollgate-estimated", "true");
+            }
+            let body = counted(expected.operation.speech(), tokens);
             translated(session, ctx, to, body).await
         }
         Body::Events { held, framer, open } => {
@@ -121,6 +130,14 @@ pub async fn run(
             begin(session, ctx, to).await?;
             raw(gateway, session, ctx, provider, first, open).await
         }
+    }
+}
+
+/// A number of input tokens in the client's format.
+fn counted(speech: Speech, tokens: u64) -> Vec<u8> {
+    match speech {
+        Speech::Anthropic => messages_face::count_tokens_answer(tokens),
+        Speech::OpenAi | Speech::Responses => responses_face::input_tokens(tokens),
     }
 }
 
@@ -323,10 +340,9 @@ impl Stream<'_> {
         let event = Event::parse(&raw);
         let progress = progress(self.expected.operation, &event);
         if progress == Progress::Error {
-            let scrub = |t: &str| self.provider.scrub(t);
-            let error =
-                openai::provider_error(502, event.data.as_deref().unwrap_or_default(), None, scrub)
-                    .because("the provider reported an error in its stream");
+            let data = event.data.as_deref().unwrap_or_default();
+            let error = failed(self.provider.wire.in_band(data), self.provider)
+                .because("the provider reported an error in its stream");
             return Some(End::Broken(error));
         }
         self.finished |= match progress {

@@ -1,4 +1,4 @@
-//! Answers that the gateway gives by itself: the model list, and errors.
+//! Answers that the gateway gives by itself, and errors above all.
 //!
 //! Pingora's own `respond_error` closes the connection and answers with an
 //! empty body; these keep the connection where that is safe and speak OpenAI.
@@ -6,21 +6,16 @@
 use super::relay::{write, write_head};
 use super::{Ctx, Stop};
 use crate::chat::Speech;
-use crate::dialect::messages_face::MessagesFace;
 use crate::dialect::responses_face::Responses;
-use crate::dialect::{Face, openai};
-use crate::error::GatewayError;
-use crate::identity::Principal;
-use crate::table::Refusal;
-use crate::telemetry::Outcome;
+use crate::dialect::{Face, messages_face, openai};
+use crate::error::{ErrorKind, GatewayError};
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use http::{Method, StatusCode};
 use pingora_core::protocols::http::ServerSession;
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
-use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 /// How long a refused upload is read on, so that its sender gets to read why.
 /// Closing at once would reset the connection under the answer.
@@ -45,6 +40,10 @@ pub fn prepare(session: &mut Session, ctx: &Ctx) {
 pub fn head(status: u16, ctx: &Ctx) -> Result<ResponseHeader, Stop> {
     let mut head = ResponseHeader::build(status, Some(12)).map_err(|_| Stop::Gone)?;
     put(&mut head, "x-request-id", &ctx.request_id);
+    if ctx.speech == Speech::Anthropic {
+        // The name that Anthropic's clients read.
+        put(&mut head, "request-id", &ctx.request_id);
+    }
     put(&mut head, "traceparent", &ctx.trace.header());
     Ok(head)
 }
@@ -89,70 +88,28 @@ pub async fn whole(
     Ok(())
 }
 
-/// `GET /v1/models`: what this key may use.
-pub async fn models(session: &mut Session, ctx: &mut Ctx, who: &Principal) -> Result<(), Stop> {
-    let table = Arc::clone(&ctx.table);
-    let created = seconds(table.loaded_at);
-    let data: Vec<_> = table
-        .aliases(who)
-        .into_iter()
-        .map(|id| listed(id, created))
-        .collect();
-    let body = serde_json::json!({ "object": "list", "data": data });
-    served(session, ctx, &body).await
-}
-
-/// `GET /v1/models/{id}`.
-pub async fn model(
-    session: &mut Session,
-    ctx: &mut Ctx,
-    who: &Principal,
-    id: &str,
-) -> Result<(), Stop> {
-    match ctx.table.knows(who, id) {
-        Ok(()) => {
-            let body = listed(id, seconds(ctx.table.loaded_at));
-            served(session, ctx, &body).await
-        }
-        // What a key may not use does not exist for it.
-        Err(Refusal::Unknown | Refusal::NotAllowed) => {
-            Err(super::refuse_model(Refusal::Unknown, id).into())
-        }
-    }
-}
-
-async fn served(
-    session: &mut Session,
-    ctx: &mut Ctx,
-    body: &serde_json::Value,
-) -> Result<(), Stop> {
-    let head = head(200, ctx)?;
-    json(session, ctx, head, body.to_string().into_bytes()).await?;
-    ctx.record.outcome = Outcome::Ok;
-    Ok(())
-}
-
-fn listed(id: &str, created: u64) -> serde_json::Value {
-    serde_json::json!({ "id": id, "object": "model", "created": created, "owned_by": "tollgate" })
-}
-
-fn seconds(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())
-}
-
 /// Answers with an error in the client's dialect.
 pub async fn refuse(session: &mut Session, ctx: &mut Ctx, error: GatewayError) -> Result<(), Stop> {
     ctx.refused(&error);
     let (status, body) = match ctx.speech {
         Speech::OpenAi => (error.status(), openai::error_body(&error)),
-        Speech::Anthropic => MessagesFace.error(&error),
+        Speech::Anthropic => messages_face::error(&error, &ctx.request_id),
         Speech::Responses => Responses::default().error(&error),
     };
     let mut head = head(status, ctx)?;
+    let returned = std::mem::take(&mut ctx.returned);
+    returned.write(&mut head);
     if let Some(after) = error.retry_after() {
         // Rounded up: coming back a moment too early is another refusal.
         let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
         put(&mut head, "retry-after", &seconds.to_string());
+        if let Some(millis) = &returned.retry_after_ms {
+            put(&mut head, "retry-after-ms", millis);
+        }
+    }
+    if is_final(error.kind) {
+        // The official SDKs would try a 429 or 5xx again.
+        put(&mut head, "x-should-retry", "false");
     }
     if let Some(allow) = error.allow() {
         put(&mut head, "allow", allow);
@@ -163,6 +120,11 @@ pub async fn refuse(session: &mut Session, ctx: &mut Ctx, error: GatewayError) -
     ctx.leave();
     linger(&mut session.downstream_session).await;
     Ok(())
+}
+
+/// Whether trying again brings the same, though the status says otherwise.
+const fn is_final(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::UpstreamAuth | ErrorKind::QuotaExhausted)
 }
 
 /// Who served the request, as far as anybody did.

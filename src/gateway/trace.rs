@@ -3,9 +3,14 @@
 /// A request id that may go into headers and logs: what a client sent if it is
 /// harmless, else one of our own.
 pub fn request_id(sent: Option<&[u8]>) -> String {
-    sent.filter(|id| (1..=128).contains(&id.len()) && id.iter().all(|b| is_id_byte(*b)))
+    sent.filter(|id| is_id(id))
         .and_then(|id| std::str::from_utf8(id).ok())
         .map_or_else(|| format!("req_{}", hex(&random::<16>())), str::to_owned)
+}
+
+/// Whether an id may go into headers and logs.
+pub fn is_id(id: &[u8]) -> bool {
+    (1..=128).contains(&id.len()) && id.iter().all(|b| is_id_byte(*b))
 }
 
 fn is_id_byte(b: u8) -> bool {

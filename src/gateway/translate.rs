@@ -3,8 +3,8 @@
 
 use super::attempt::{Body, Served};
 use super::dispatch::Outgoing;
-use crate::chat::{Conversation, Encoder, Failure, Operation, Speech, Unsupported};
-use crate::dialect::messages_face::MessagesFace;
+use crate::chat::{Conversation, Encoder, Failure, Operation, Speech, Unsupported, estimate};
+use crate::dialect::messages_face::{self, MessagesFace};
 use crate::dialect::openai_chat::Chat;
 use crate::dialect::openai_completions::Completions;
 use crate::dialect::responses_face::Responses;
@@ -23,6 +23,10 @@ pub enum Lane {
     Chat,
     /// Embeddings are; the client may want them as base64.
     Embeddings { base64: bool },
+    /// A conversation's tokens are counted by the provider.
+    Count,
+    /// They are estimated here: the provider has no counter.
+    Estimate { tokens: u64 },
 }
 
 /// One target's request.
@@ -61,7 +65,7 @@ pub fn prepare(
             lane: Lane::Pass,
             path: provider.path(operation, &target.model),
             pieces: outgoing.request.with_model(&outgoing.body, &target.model),
-            headers: Vec::new(),
+            headers: provider.wire.headers(&provider.options),
             dropped: Vec::new(),
         });
     }
@@ -79,6 +83,18 @@ pub fn prepare(
             let mut conversation = outgoing.conversation()?.clone();
             conversation.model.clone_from(&target.model);
             (Lane::Chat, provider.wire.chat(&conversation, asked))
+        }
+        operation if operation.counts() => {
+            let mut conversation = outgoing.conversation()?.clone();
+            conversation.model.clone_from(&target.model);
+            match provider.wire.count_tokens(&conversation, asked) {
+                Ok(Some(rendered)) => (Lane::Count, Ok(rendered)),
+                Ok(None) => {
+                    let tokens = estimate::tokens(&conversation);
+                    (Lane::Estimate { tokens }, Ok(Rendered::default()))
+                }
+                Err(e) => (Lane::Count, Err(e)),
+            }
         }
         Operation::Embeddings => {
             let mut request = embeddings::parse(&outgoing.body)?;
@@ -125,9 +141,11 @@ pub fn failed(failure: Failure, provider: &Provider) -> GatewayError {
 impl Outgoing {
     /// The conversation that the body is, read once for all targets.
     pub fn conversation(&self) -> Result<&Conversation, GatewayError> {
-        let parsed = self
-            .parsed
-            .get_or_init(|| face(self.call.operation, &self.body).parse(&self.body));
+        let parsed = self.parsed.get_or_init(|| match self.call.operation {
+            // A limit of the answer is not asked of who wants none.
+            Operation::CountTokens => messages_face::parse_count_tokens(&self.body),
+            operation => face(operation, &self.body).parse(&self.body),
+        });
         parsed.as_ref().map_err(Clone::clone)
     }
 }

@@ -1,11 +1,11 @@
 //! Reading a provider's answer through its dialect: whole, or up to the first
 //! event that says something.
 
-use super::attempt::{Body, Failure, Form, Open, Plan, classify, json, read};
+use super::attempt::{Body, Failure, Form, Next, Open, Plan, classify, header_of, json, read};
+use super::returned::Returned;
 use super::translate::{self, Lane};
 use super::upstream::media_type;
 use crate::chat::{self, DecodeError, Event};
-use crate::error::GatewayError;
 use crate::telemetry::AttemptOutcome;
 use pingora_http::ResponseHeader;
 use std::time::Instant;
@@ -49,6 +49,13 @@ async fn whole(
         let header = |name: &str| header_of(head, name);
         let vectors = wire.embedded(&header, &body).map_err(|e| unreadable(&e))?;
         return Ok(Body::Vectors { vectors, base64 });
+    }
+    if plan.sending.lane == Lane::Count {
+        let tokens = wire.counted(&body).map_err(|e| unreadable(&e))?;
+        return Ok(Body::Count {
+            tokens,
+            estimated: false,
+        });
     }
     match wire.answer(plan.model, &body).map_err(|e| unreadable(&e))? {
         Ok(answer) => Ok(Body::Answer(Box::new(answer))),
@@ -123,29 +130,20 @@ fn unreadable(e: &DecodeError) -> Failure {
 }
 
 /// A failure that came inside a success.
-fn told(plan: &Plan<'_>, failure: chat::Failure) -> Failure {
-    let (mut outcome, next) = classify(failure.status);
+pub fn told(plan: &Plan<'_>, failure: chat::Failure) -> Failure {
+    let (mut outcome, mut next) = classify(&failure);
     if outcome == AttemptOutcome::InvalidResponse {
         outcome = AttemptOutcome::ServerError;
     }
-    let error = translate::failed(failure, plan.provider);
+    // It took the request and began to answer: not this endpoint's own fault.
+    if next == Next::Endpoint {
+        next = Next::Target;
+    }
     Failure {
         outcome,
         status: Some(200),
-        error,
+        error: translate::failed(failure, plan.provider),
         next,
+        returned: Returned::default(),
     }
-}
-
-/// What a status other than a success means in the provider's dialect.
-pub fn failure(plan: &Plan<'_>, status: u16, head: &ResponseHeader, body: &[u8]) -> GatewayError {
-    let header = |name: &str| header_of(head, name);
-    translate::failed(
-        plan.provider.wire.failure(status, &header, body),
-        plan.provider,
-    )
-}
-
-fn header_of(head: &ResponseHeader, name: &str) -> Option<String> {
-    head.headers.get(name)?.to_str().ok().map(str::to_owned)
 }

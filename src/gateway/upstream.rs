@@ -1,11 +1,11 @@
 //! The head of a request to a provider, built from nothing: what is not put
-//! here does not leave. And the way back: which of a provider's headers a
-//! client may see.
+//! here does not leave.
 
 use super::Ctx;
 use super::dispatch::Outgoing;
+use super::returned::VALUE_BYTES;
 use super::translate::{Lane, Sending};
-use crate::chat::Media;
+use crate::chat::{Media, Speech};
 use crate::route::endpoint::Address;
 use crate::table::Provider;
 use bytes::Bytes;
@@ -14,28 +14,18 @@ use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, 
 use pingora_core::Result;
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
-use std::time::Duration;
 
-/// Headers of a client that a provider may see.
-const FORWARDED: [&str; 4] = [
-    "openai-beta",
-    "idempotency-key",
-    "anthropic-version",
-    "anthropic-beta",
-];
+/// Headers of a client that a provider may see, where bytes pass.
+const fn forwarded(speech: Speech) -> &'static [&'static str] {
+    match speech {
+        Speech::Anthropic => &["idempotency-key", "anthropic-version", "anthropic-beta"],
+        Speech::OpenAi | Speech::Responses => &["idempotency-key", "openai-beta"],
+    }
+}
 
-/// Headers of a provider that a client may see, besides `x-ratelimit-*`.
-const RETURNED: [&str; 6] = [
-    "content-type",
-    "openai-processing-ms",
-    "openai-version",
-    "retry-after",
-    "retry-after-ms",
-    "x-should-retry",
-];
-
-/// Longest value of a header that is passed on in either direction.
-const VALUE_BYTES: usize = 1024;
+/// Headers that ask for what may not be there after translation: they are named
+/// to the client as dropped.
+pub const ASKING: [&str; 2] = ["anthropic-beta", "openai-beta"];
 
 /// The head of one attempt.
 ///
@@ -77,51 +67,25 @@ pub fn request_head(
     head.insert_header("traceparent", ctx.trace.header())?;
     // A state without its parent belongs to no trace.
     let state = ctx.trace.continued.then_some("tracestate");
-    let known = FORWARDED.into_iter().filter(|_| sending.lane == Lane::Pass);
-    for name in known.chain(state) {
+    let known = match sending.lane {
+        Lane::Pass => forwarded(outgoing.call.operation.speech()),
+        _ => &[],
+    };
+    for name in known.iter().copied().chain(state) {
         if let Some(value) = session.get_header(name).filter(|v| v.len() <= VALUE_BYTES) {
             head.insert_header(HeaderName::from_static(name), value.clone())?;
         }
     }
     for (name, value) in &sending.headers {
-        head.insert_header(*name, value.as_str())?;
+        // Where bytes pass, these only stand in for what the client left out.
+        if sending.lane != Lane::Pass || !head.headers.contains_key(*name) {
+            head.insert_header(*name, value.as_str())?;
+        }
     }
     for (name, value) in &provider.headers {
         head.insert_header(name.clone(), value.clone())?;
     }
     Ok(head)
-}
-
-/// Copies what a client may see of a provider's answer.
-pub fn return_headers(from: &ResponseHeader, to: &mut ResponseHeader, provider: &Provider) {
-    for (name, value) in &from.headers {
-        let allowed =
-            RETURNED.contains(&name.as_str()) || name.as_str().starts_with("x-ratelimit-");
-        let Ok(text) = value.to_str() else { continue };
-        if allowed && text.len() <= VALUE_BYTES && provider.scrub(text) == text {
-            // The first of several: two content types are none.
-            if !to.headers.contains_key(name) {
-                let _ = to.insert_header(name.clone(), value.clone());
-            }
-        }
-    }
-}
-
-/// `Retry-After` in seconds; its other form, a date, is left to the defaults.
-pub fn retry_after(head: &ResponseHeader) -> Option<Duration> {
-    let text = |name| {
-        head.headers
-            .get(name)
-            .and_then(|v: &http::HeaderValue| v.to_str().ok())
-    };
-    let millis = text("retry-after-ms")
-        .and_then(|t| t.trim().parse().ok())
-        .map(Duration::from_millis);
-    millis.or_else(|| {
-        text("retry-after")
-            .and_then(|t| t.trim().parse().ok())
-            .map(Duration::from_secs)
-    })
 }
 
 /// The essence of a content type, in lower case.

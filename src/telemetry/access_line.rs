@@ -44,6 +44,7 @@ struct AttemptLine<'a> {
     endpoint: &'a str,
     outcome: AttemptOutcome,
     status: Option<u16>,
+    request_id: Option<&'a str>,
     duration_ms: f64,
 }
 
@@ -89,6 +90,7 @@ impl<'a> From<&'a Attempt> for AttemptLine<'a> {
             endpoint: &attempt.endpoint,
             outcome: attempt.outcome,
             status: attempt.status,
+            request_id: attempt.request_id.as_deref().map(|id| capped(id, 128)),
             duration_ms: milliseconds(attempt.duration),
         }
     }
@@ -118,6 +120,7 @@ mod tests {
             endpoint: "https://a/v1".into(),
             outcome,
             status,
+            request_id: status.map(|_| "up-1".into()),
             duration: Duration::from_micros(1500),
         };
         let record = Record {
@@ -167,9 +170,9 @@ mod tests {
             "upstream_model": "gpt-5-mini",
             "attempts": [
                 {"provider": "groq", "model": "gpt-5-mini", "endpoint": "https://a/v1",
-                 "outcome": "connect_failed", "status": null, "duration_ms": 1.5},
+                 "outcome": "connect_failed", "status": null, "request_id": null, "duration_ms": 1.5},
                 {"provider": "openai", "model": "gpt-5-mini", "endpoint": "https://a/v1",
-                 "outcome": "ok", "status": 200, "duration_ms": 1.5},
+                 "outcome": "ok", "status": 200, "request_id": "up-1", "duration_ms": 1.5},
             ],
             "status": 200,
             "outcome": "ok",

@@ -13,6 +13,7 @@ fn answered(route: &str, provider: &str) -> Record {
             endpoint: Arc::from("https://a/v1"),
             outcome: AttemptOutcome::Ok,
             status: Some(200),
+            request_id: None,
             duration: Duration::from_millis(90),
         }],
         status: 200,

@@ -124,6 +124,8 @@ pub struct Attempt {
     pub outcome: AttemptOutcome,
     /// The status of the provider's answer, when there was one.
     pub status: Option<u16>,
+    /// The provider's own id of the request, to ask its support with.
+    pub request_id: Option<Arc<str>>,
     pub duration: Duration,
 }
 

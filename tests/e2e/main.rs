@@ -34,6 +34,7 @@ mod errors;
 mod failover;
 mod headers;
 mod http2_tls;
+mod inbound;
 mod keys;
 mod metrics;
 mod packaging;

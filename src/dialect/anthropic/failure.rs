@@ -59,6 +59,12 @@ pub(super) fn read(status: u16, retry_after: Option<&str>, body: &[u8]) -> Failu
     failure
 }
 
+/// Reads the data of an error event.
+pub(super) fn in_band(data: &[u8]) -> Failure {
+    let body: Body = serde_json::from_slice(data).unwrap_or_default();
+    body.error.unwrap_or_default().in_band()
+}
+
 /// OpenAI's code where it has one; else Anthropic's type.
 fn code(status: u16, kind: Option<&str>, message: &str) -> Option<String> {
     let says = |phrases: &[&str]| {

@@ -10,6 +10,10 @@
 //! for `json_object` without it, where the route is lenient: the instruction in
 //! the client's own messages then has to do).
 //!
+//! Where bytes pass, the client's own `anthropic-version` (any) and
+//! `anthropic-beta` go on as they are, and the options stand in for what it did
+//! not send.
+//!
 //! Not here: embeddings, which Anthropic has none of, and the same body's other
 //! homes (Bedrock `InvokeModel`, Vertex `rawPredict`) with their own envelopes.
 
@@ -32,6 +36,7 @@ mod tests;
 use super::{Dialect, Embeddings, Rendered, Target, Vectors};
 use crate::chat::{Answer, Conversation, DecodeError, Decoder, Failure, Losses, Unsupported};
 use body::Body;
+use std::collections::BTreeMap;
 
 /// The API version that is asked for by default: the last one in which models
 /// that take a temperature still do.
@@ -65,6 +70,30 @@ impl Dialect for Anthropic {
         failure::read(status, header("retry-after").as_deref(), body)
     }
 
+    fn in_band(&self, data: &[u8]) -> Failure {
+        failure::in_band(data)
+    }
+
+    fn headers(&self, options: &BTreeMap<String, String>) -> Vec<(&'static str, String)> {
+        headers(options)
+    }
+
+    /// What has no influence on the number (sampling, stop, limits, user) is
+    /// not sent.
+    fn count_tokens(
+        &self,
+        asked: &Conversation,
+        target: Target<'_>,
+    ) -> Result<Option<Rendered>, Unsupported> {
+        let mut losses = Losses::new(target.strict);
+        let body = request::prompt(asked, target, &mut losses)?;
+        rendered("/messages/count_tokens", &body, target, losses).map(Some)
+    }
+
+    fn counted(&self, body: &[u8]) -> Result<u64, DecodeError> {
+        answer::counted(body)
+    }
+
     fn embeddings(&self, _: &Embeddings, _: Target<'_>) -> Result<Rendered, Unsupported> {
         Err(Unsupported::new(
             "model",
@@ -83,25 +112,6 @@ impl Dialect for Anthropic {
     }
 }
 
-/// Writes a request that only counts the tokens of a prompt. What has no
-/// influence on the number (sampling, stop, limits, user) is not sent.
-///
-/// # Errors
-/// As [`Dialect::chat`], for what is part of the prompt.
-pub fn count_tokens(asked: &Conversation, target: Target<'_>) -> Result<Rendered, Unsupported> {
-    let mut losses = Losses::new(target.strict);
-    let body = request::prompt(asked, target, &mut losses)?;
-    rendered("/messages/count_tokens", &body, target, losses)
-}
-
-/// Reads the answer to [`count_tokens`]: input tokens.
-///
-/// # Errors
-/// When it is none.
-pub fn counted(body: &[u8]) -> Result<u64, DecodeError> {
-    answer::counted(body)
-}
-
 fn rendered(
     path: &str,
     body: &Body<'_>,
@@ -110,23 +120,23 @@ fn rendered(
 ) -> Result<Rendered, Unsupported> {
     let body = serde_json::to_vec(body)
         .map_err(|_| Unsupported::new("messages", "The request cannot be written as JSON."))?;
-    let mut headers = vec![("anthropic-version", version(target).to_owned())];
-    if let Some(beta) = target
-        .options
-        .get("anthropic_beta")
-        .filter(|b| !b.is_empty())
-    {
-        headers.push(("anthropic-beta", beta.clone()));
-    }
     Ok(Rendered {
         path: path.to_owned(),
         body,
-        headers,
+        headers: headers(target.options),
         dropped: losses.dropped,
     })
 }
 
-fn version<'a>(target: Target<'a>) -> &'a str {
-    let option = target.options.get("anthropic_version");
+fn version(options: &BTreeMap<String, String>) -> &str {
+    let option = options.get("anthropic_version");
     option.map_or(VERSION, String::as_str)
+}
+
+fn headers(options: &BTreeMap<String, String>) -> Vec<(&'static str, String)> {
+    let mut headers = vec![("anthropic-version", version(options).to_owned())];
+    if let Some(beta) = options.get("anthropic_beta").filter(|b| !b.is_empty()) {
+        headers.push(("anthropic-beta", beta.clone()));
+    }
+    headers
 }

@@ -184,7 +184,7 @@ fn sampling(
     losses: &mut Losses,
 ) -> Result<(), Unsupported> {
     unknown_sampling(asked, losses)?;
-    let version = version(target);
+    let version = version(target.options);
     let newer = version.starts_with('2') && version >= NO_SAMPLING_SINCE;
     let rule = target.capabilities.sampling;
     let fixed = newer || rule == SamplingRule::None;

@@ -1,7 +1,7 @@
 //! Requests: each row of the mapping, each generation of models.
 
+use super::Anthropic;
 use super::tests::golden;
-use super::{Anthropic, count_tokens};
 use crate::chat::{
     CacheMark, Capabilities, Content, Conversation, Format, Logprobs, Message, Part, Reasoning,
     Sampling, SamplingRule, Source, Thinking, Thought, Tool, ToolCall, ToolChoice, Turn,
@@ -1258,7 +1258,8 @@ fn a_count_asks_for_the_prompt_alone() {
         ..says(vec![system("s"), user("hi")])
     };
     let asking = Asking::of(budget());
-    let rendered = count_tokens(&asked, asking.target()).expect("it can be sent");
+    let rendered = Anthropic.count_tokens(&asked, asking.target());
+    let rendered = rendered.expect("it can be sent").expect("it has a counter");
     assert_eq!(rendered.path, "/messages/count_tokens");
     let body: Value = serde_json::from_slice(&rendered.body).expect("it is JSON");
     let names: Vec<&str> = body

@@ -1,7 +1,7 @@
 //! Answers, streams and failures, against golden files. `TOLLGATE_BLESS=1`
 //! writes what is read now; the difference is for a reader's eyes.
 
-use super::{Anthropic, counted, stream::Stream};
+use super::{Anthropic, stream::Stream};
 use crate::chat::{DecodeError, Decoder as _, Event, Failure};
 use crate::dialect::Dialect as _;
 use bytes::Bytes;
@@ -217,9 +217,9 @@ fn retry_after_is_seconds() {
 
 #[test]
 fn token_counts_are_read() {
-    assert_eq!(counted(br#"{"input_tokens":2095}"#), Ok(2095));
-    assert_eq!(counted(br#"{"input_tokens":2095.0}"#), Ok(2095));
-    assert!(counted(b"{}").is_err());
+    assert_eq!(Anthropic.counted(br#"{"input_tokens":2095}"#), Ok(2095));
+    assert_eq!(Anthropic.counted(br#"{"input_tokens":2095.0}"#), Ok(2095));
+    assert!(Anthropic.counted(b"{}").is_err());
 }
 
 #[test]

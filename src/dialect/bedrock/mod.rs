@@ -31,32 +31,6 @@ const ANSWER_TOOL: &str = "tollgate_answer";
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Bedrock;
 
-impl Bedrock {
-    /// Writes a request for the number of input tokens of a conversation (`CountTokens`).
-    ///
-    /// # Errors
-    /// As for [`Dialect::chat`].
-    pub fn count(&self, asked: &Conversation, target: Target<'_>) -> Result<Rendered, Unsupported> {
-        request::count(asked, target)
-    }
-
-    /// Reads the answer to a request of [`Self::count`].
-    ///
-    /// # Errors
-    /// When the body is none.
-    pub fn counted(&self, body: &[u8]) -> Result<u64, DecodeError> {
-        #[derive(Deserialize)]
-        struct Counted {
-            #[serde(rename = "inputTokens")]
-            tokens: u64,
-        }
-        let counted: Result<Counted, _> = serde_json::from_slice(body);
-        counted
-            .map(|counted| counted.tokens)
-            .map_err(|_| DecodeError::Malformed("a count of tokens"))
-    }
-}
-
 impl Dialect for Bedrock {
     fn chat(&self, asked: &Conversation, target: Target<'_>) -> Result<Rendered, Unsupported> {
         request::chat(asked, target)
@@ -77,6 +51,26 @@ impl Dialect for Bedrock {
         body: &[u8],
     ) -> Failure {
         answer::failure(status, header, body)
+    }
+
+    fn count_tokens(
+        &self,
+        asked: &Conversation,
+        target: Target<'_>,
+    ) -> Result<Option<Rendered>, Unsupported> {
+        request::count(asked, target).map(Some)
+    }
+
+    fn counted(&self, body: &[u8]) -> Result<u64, DecodeError> {
+        #[derive(Deserialize)]
+        struct Counted {
+            #[serde(rename = "inputTokens")]
+            tokens: u64,
+        }
+        let counted: Result<Counted, _> = serde_json::from_slice(body);
+        counted
+            .map(|counted| counted.tokens)
+            .map_err(|_| DecodeError::Malformed("a count of tokens"))
     }
 
     fn embeddings(&self, asked: &Embeddings, target: Target<'_>) -> Result<Rendered, Unsupported> {

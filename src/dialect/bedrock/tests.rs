@@ -54,7 +54,8 @@ fn render(name: &str, client: &Value, row: &Value) -> Value {
         strict,
     };
     let rendered = if name.starts_with("count_") {
-        Bedrock.count(&asked, target)
+        let counting = Bedrock.count_tokens(&asked, target);
+        counting.map(|rendered| rendered.expect("it has a counter"))
     } else {
         Bedrock.chat(&asked, target)
     };

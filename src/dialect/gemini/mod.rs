@@ -54,37 +54,6 @@ impl Gemini {
         Self { flavour }
     }
 
-    /// Writes a request that counts the tokens of a conversation.
-    ///
-    /// # Errors
-    /// As [`Dialect::chat`].
-    pub fn count_tokens(
-        &self,
-        asked: &Conversation,
-        target: Target<'_>,
-    ) -> Result<Rendered, Unsupported> {
-        let mut losses = Losses::new(target.strict);
-        let body = request::body(self.flavour, asked, target, &mut losses)?;
-        let body = match self.flavour {
-            Flavour::AiStudio => request::bytes(&body.counted_whole(&asked.model))?,
-            Flavour::Vertex => request::bytes(&body.counted_parts())?,
-        };
-        Ok(Rendered {
-            path: self.path(&asked.model, "countTokens", target),
-            body,
-            headers: Vec::new(),
-            dropped: losses.dropped,
-        })
-    }
-
-    /// Reads what a request of [`Self::count_tokens`] is answered with.
-    ///
-    /// # Errors
-    /// When it is no count.
-    pub fn counted(&self, body: &[u8]) -> Result<u64, DecodeError> {
-        answer::counted(body)
-    }
-
     /// Says what is wrong with a provider's options, an entry each.
     pub fn problems(&self, options: &std::collections::BTreeMap<String, String>) -> Vec<String> {
         request::problems(self.flavour, options)
@@ -143,6 +112,29 @@ impl Dialect for Gemini {
         body: &[u8],
     ) -> Failure {
         failure::read(status, header, body)
+    }
+
+    fn count_tokens(
+        &self,
+        asked: &Conversation,
+        target: Target<'_>,
+    ) -> Result<Option<Rendered>, Unsupported> {
+        let mut losses = Losses::new(target.strict);
+        let body = request::body(self.flavour, asked, target, &mut losses)?;
+        let body = match self.flavour {
+            Flavour::AiStudio => request::bytes(&body.counted_whole(&asked.model))?,
+            Flavour::Vertex => request::bytes(&body.counted_parts())?,
+        };
+        Ok(Some(Rendered {
+            path: self.path(&asked.model, "countTokens", target),
+            body,
+            headers: Vec::new(),
+            dropped: losses.dropped,
+        }))
+    }
+
+    fn counted(&self, body: &[u8]) -> Result<u64, DecodeError> {
+        answer::counted(body)
     }
 
     fn embeddings(&self, asked: &Embeddings, target: Target<'_>) -> Result<Rendered, Unsupported> {

@@ -21,7 +21,8 @@ fn render(case: &Value) -> Result<Rendered, Unsupported> {
     };
     let asked = conversation(&case["client"]);
     if case["count"] == true {
-        gemini.count_tokens(&asked, target)
+        let counting = gemini.count_tokens(&asked, target)?;
+        Ok(counting.expect("it has a counter"))
     } else {
         gemini.chat(&asked, target)
     }

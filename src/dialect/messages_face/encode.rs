@@ -85,7 +85,7 @@ impl Encoder for Stream {
     fn fail(&mut self, error: &GatewayError, out: &mut Vec<u8>) {
         if self.state != State::Over {
             self.state = State::Over;
-            error_frame(error).write(out);
+            error_frame(error, None).write(out);
         }
     }
 }

@@ -78,7 +78,7 @@ impl Face for MessagesFace {
     }
 
     fn error(&self, error: &GatewayError) -> (u16, Vec<u8>) {
-        (error_status(error), shape::json(&error_frame(error)))
+        (error_status(error), shape::json(&error_frame(error, None)))
     }
 }
 
@@ -94,6 +94,13 @@ pub fn parse_count_tokens(body: &[u8]) -> Result<Conversation, GatewayError> {
 /// Writes the answer of `/v1/messages/count_tokens`.
 pub fn count_tokens_answer(tokens: u64) -> Vec<u8> {
     format!("{{\"input_tokens\":{tokens}}}").into_bytes()
+}
+
+/// HTTP status and body of an error, with the id of the request: what clients of
+/// Anthropic's are asked for by its support, they send to the gateway's operator.
+pub fn error(error: &GatewayError, request_id: &str) -> (u16, Vec<u8>) {
+    let frame = error_frame(error, Some(request_id));
+    (error_status(error), shape::json(&frame))
 }
 
 /// Anthropic's status of an error. It knows no 503; its clients retry 529.
@@ -121,12 +128,13 @@ const fn error_type(status: u16) -> &'static str {
     }
 }
 
-fn error_frame(error: &GatewayError) -> shape::Frame<'static> {
+fn error_frame<'a>(error: &GatewayError, request_id: Option<&'a str>) -> shape::Frame<'a> {
     shape::Frame::Error {
         error: shape::ErrorBody {
             type_: error_type(error_status(error)),
             message: error_message(error),
         },
+        request_id,
     }
 }
 

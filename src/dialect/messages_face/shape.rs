@@ -33,6 +33,9 @@ pub enum Frame<'a> {
     Ping,
     Error {
         error: ErrorBody,
+        /// Where the whole answer is an error.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        request_id: Option<&'a str>,
     },
 }
 

@@ -43,7 +43,8 @@ pub(super) fn in_band(value: &Value) -> Option<Failure> {
 /// An SSE event called `error`, whatever its data is.
 pub(super) fn named(data: &[u8]) -> Failure {
     let mut failure = match json::lenient::<Value>(data) {
-        Some(value) => match in_band(&value) {
+        // Responses has it inside of the response that failed.
+        Some(value) => match in_band(value.get("response").unwrap_or(&value)) {
             Some(failure) => return failure,
             None => told(&value),
         },

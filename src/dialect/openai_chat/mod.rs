@@ -93,6 +93,10 @@ impl Dialect for Compatible {
         failure::read(status, header, body)
     }
 
+    fn in_band(&self, data: &[u8]) -> Failure {
+        failure::named(data)
+    }
+
     fn embeddings(&self, asked: &Embeddings, target: Target<'_>) -> Result<Rendered, Unsupported> {
         embeddings::render(asked, target)
     }

@@ -70,6 +70,12 @@ impl Face for Responses {
     }
 }
 
+/// Writes the answer of `/v1/responses/input_tokens`.
+pub fn input_tokens(tokens: u64) -> Vec<u8> {
+    let body = json!({"object": "response.input_tokens", "input_tokens": tokens});
+    body.to_string().into_bytes()
+}
+
 fn error_object(error: &GatewayError) -> Value {
     json!({
         "message": error.public(),
