@@ -9,7 +9,7 @@
 //! It does not know providers, only dialects, and it judges nothing: what a
 //! row gets wrong is the provider's 400.
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use std::sync::{Arc, LazyLock};
 
 use super::{Capabilities, SamplingRule, Thinking};
@@ -44,32 +44,42 @@ struct File {
 /// One `[[model]]`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Row {
+pub struct Row {
     #[serde(rename = "match")]
-    patterns: Vec<String>,
+    pub patterns: Vec<String>,
     /// Empty: all.
     #[serde(default)]
-    dialects: Vec<String>,
+    pub dialects: Vec<String>,
     /// Rows of a higher layer are laid over all of a lower one.
     #[serde(skip)]
-    layer: usize,
-    sampling: Option<Sampling>,
-    thinking: Option<Style>,
-    effort: Option<Vec<String>>,
-    thinks_always: Option<bool>,
-    max_output: Option<u64>,
-    context: Option<u64>,
-    prefill: Option<bool>,
-    mid_system: Option<bool>,
-    json_schema: Option<bool>,
-    images: Option<bool>,
-    audio: Option<bool>,
-    documents: Option<bool>,
-    image_output: Option<bool>,
-    audio_output: Option<bool>,
-    tools: Option<bool>,
-    forced_tools: Option<bool>,
-    parallel_control: Option<bool>,
+    pub layer: usize,
+    #[serde(default, deserialize_with = "sampling")]
+    pub sampling: Option<SamplingRule>,
+    #[serde(default, deserialize_with = "thinking")]
+    pub thinking: Option<Thinking>,
+    pub effort: Option<Vec<String>>,
+    pub thinks_always: Option<bool>,
+    pub max_output: Option<u64>,
+    pub context: Option<u64>,
+    pub prefill: Option<bool>,
+    pub mid_system: Option<bool>,
+    pub json_schema: Option<bool>,
+    pub images: Option<bool>,
+    pub audio: Option<bool>,
+    pub documents: Option<bool>,
+    pub image_output: Option<bool>,
+    pub audio_output: Option<bool>,
+    pub tools: Option<bool>,
+    pub forced_tools: Option<bool>,
+    pub parallel_control: Option<bool>,
+}
+
+fn sampling<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SamplingRule>, D::Error> {
+    Sampling::deserialize(from).map(|said| Some(said.into()))
+}
+
+fn thinking<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Thinking>, D::Error> {
+    Style::deserialize(from).map(|said| Some(said.into()))
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -96,11 +106,8 @@ impl Table {
     /// # Errors
     /// What is wrong with it and where, for the operator.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let mut file: File = toml::from_str(text).map_err(|error| error.to_string())?;
-        for (at, row) in file.model.iter_mut().enumerate() {
-            row.patterns
-                .iter_mut()
-                .for_each(|pattern| pattern.make_ascii_lowercase());
+        let file: File = toml::from_str(text).map_err(|error| error.to_string())?;
+        for (at, row) in file.model.iter().enumerate() {
             let number = at.saturating_add(1);
             if row.patterns.is_empty() {
                 return Err(format!("[[model]] number {number}: 'match' names no model"));
@@ -111,7 +118,15 @@ impl Table {
                 ));
             }
         }
-        Ok(Self { rows: file.model })
+        Ok(Self::of(file.model))
+    }
+
+    /// A table of these rows.
+    pub fn of(mut rows: Vec<Row>) -> Self {
+        for pattern in rows.iter_mut().flat_map(|row| &mut row.patterns) {
+            pattern.make_ascii_lowercase();
+        }
+        Self { rows }
     }
 
     /// This table with another laid over it: where both say something of a
@@ -164,10 +179,10 @@ impl Row {
 
     fn lay_over(&self, all: &mut Capabilities) {
         if let Some(sampling) = self.sampling {
-            all.sampling = sampling.into();
+            all.sampling = sampling;
         }
         if let Some(thinking) = self.thinking {
-            all.thinking = thinking.into();
+            all.thinking = thinking;
         }
         if let Some(effort) = &self.effort {
             all.effort.clone_from(effort);

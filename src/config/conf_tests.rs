@@ -76,6 +76,27 @@ fn everything() -> Config {
         disabled: false,
         metadata: BTreeMap::from([("n".into(), "v".into())]),
     };
+    let capability = Capability {
+        models: any(),
+        providers: vec!["p".into()],
+        sampling: Some(capability::Sampling::Free),
+        thinking: Some(capability::Thinking::None),
+        effort: Some(vec!["low".into()]),
+        thinks_always: Some(false),
+        max_output: Some(1),
+        context: Some(1),
+        prefill: Some(true),
+        mid_system: Some(true),
+        json_schema: Some(true),
+        images: Some(true),
+        audio: Some(true),
+        documents: Some(true),
+        image_output: Some(true),
+        audio_output: Some(true),
+        tools: Some(true),
+        forced_tools: Some(true),
+        parallel_control: Some(true),
+    };
     let tls = Tls {
         certificate: "c".into(),
         key: "k".into(),
@@ -97,6 +118,7 @@ fn everything() -> Config {
         providers: BTreeMap::from([("p".into(), provider)]),
         models: BTreeMap::from([("m".into(), model)]),
         keys: BTreeMap::from([("k".into(), key)]),
+        capabilities: vec![capability],
     }
 }
 

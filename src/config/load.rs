@@ -23,7 +23,7 @@ const MOST: usize = 100;
 /// What must be a table. serde would also take an array, by position, so that
 /// `[[server]]` or `log = ["debug"]` would be read as something not written.
 /// `*` stands for any key, `[]` for any element.
-const TABLES: [&[&str]; 22] = [
+const TABLES: [&[&str]; 23] = [
     &["server"],
     &["admin"],
     &["demo"],
@@ -46,6 +46,7 @@ const TABLES: [&[&str]; 22] = [
     &["keys"],
     &["keys", "*"],
     &["keys", "*", "metadata"],
+    &["capabilities", "[]"],
 ];
 
 /// Reads the file at `path`.

@@ -10,6 +10,7 @@
 //! the references that they are in the file, literal header values and key
 //! hashes are masked.
 
+pub mod capability;
 mod diagnostic;
 mod document;
 mod load;
@@ -18,6 +19,7 @@ mod name;
 mod secret;
 mod value;
 
+pub use capability::Capability;
 pub use diagnostic::{Diagnostic, Path, Severity, printable};
 pub use load::{Loaded, load, load_rest, locate, read, with_lines};
 pub use name::{TargetName, is_plain};
@@ -48,6 +50,7 @@ pub struct Config {
     pub models: BTreeMap<String, Model>,
     #[serde(deserialize_with = "name::plain")]
     pub keys: BTreeMap<String, Key>,
+    pub capabilities: Vec<Capability>,
 }
 
 impl Config {

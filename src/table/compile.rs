@@ -41,7 +41,7 @@ impl RoutingTable {
 }
 
 pub(super) struct Compiler<'a> {
-    config: &'a Config,
+    pub(super) config: &'a Config,
     pub(super) previous: Option<&'a RoutingTable>,
     pub(super) unresolved: Unresolved,
     problems: Vec<Diagnostic>,
@@ -83,6 +83,7 @@ impl<'a> Compiler<'a> {
     fn table(mut self) -> (Option<RoutingTable>, Vec<Diagnostic>) {
         self.listeners();
         self.models();
+        self.capabilities();
         let providers = self.providers();
         let (routes, wildcards) = self.routes(&providers);
         let keys = self.keys();
@@ -111,6 +112,40 @@ impl<'a> Compiler<'a> {
             // Proved by a test; said all the same rather than hidden.
             Err(e) => self.error(Path::root(), e, "the shipped model table is broken"),
         }
+    }
+
+    /// Checks what the operator says of models.
+    fn capabilities(&mut self) {
+        let config = self.config;
+        for (i, said) in config.capabilities.iter().enumerate() {
+            let at = |rest: &[&str]| {
+                let start = ["capabilities".to_owned(), i.to_string()];
+                let rest = rest.iter().map(|s| (*s).to_owned());
+                Path(start.into_iter().chain(rest).collect())
+            };
+            if said.models.is_empty() || said.models.iter().any(String::is_empty) {
+                let hint = "write the provider's name of it, or a pattern such as \"llama-*\"";
+                self.error(at(&["models"]), "names no model", hint);
+            }
+            for (n, name) in said.providers.iter().enumerate() {
+                if !config.providers.contains_key(name) {
+                    self.no_provider(at(&["providers", &n.to_string()]), name);
+                }
+            }
+            for (key, tokens) in [("max_output", said.max_output), ("context", said.context)] {
+                if tokens == Some(0) {
+                    let hint = "leave it out where it is not known";
+                    self.error(at(&[key]), "zero tokens", hint);
+                }
+            }
+        }
+    }
+
+    fn no_provider(&mut self, at: Path, name: &str) {
+        let known: Vec<_> = self.config.providers.keys().map(String::as_str).collect();
+        let message = format!("there is no provider \"{}\"", name.escape_default());
+        let hint = format!("known providers: {}", known.join(", "));
+        self.error(at, message, &hint);
     }
 
     fn listeners(&mut self) {
@@ -249,12 +284,7 @@ impl<'a> Compiler<'a> {
             return None;
         }
         let Some(provider) = providers.get(name) else {
-            let known: Vec<_> = self.config.providers.keys().map(String::as_str).collect();
-            self.error(
-                at,
-                format!("there is no provider \"{}\"", name.escape_default()),
-                &format!("known providers: {}", known.join(", ")),
-            );
+            self.no_provider(at, name);
             return None;
         };
         Some(TargetPattern {

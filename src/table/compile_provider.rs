@@ -2,9 +2,10 @@
 //! settings and health checks, each checked where it is read.
 
 use super::Provider;
+use super::capabilities::{Known, row};
 use super::compile::{Compiler, Unresolved, path};
 use super::compile_credential::owns;
-use super::provider::wire;
+use super::provider::{family, wire};
 use crate::config::{self, HeaderSource, Path, Secret};
 use crate::route::balance::{Pool, PoolSpec, Strategy};
 use crate::route::endpoint::Origin;
@@ -75,7 +76,7 @@ impl<'a> Compiler<'a> {
             dialect: written.dialect,
             wire: wire(written.dialect),
             options: written.options.clone(),
-            capabilities: Arc::clone(&self.capabilities),
+            capabilities: self.known(name, written.dialect),
             pool: self.pool(name, spec),
             timeouts: written.timeouts.clone(),
             headers,
@@ -83,6 +84,15 @@ impl<'a> Compiler<'a> {
             secrets,
             models: written.models.iter().map(Pattern::new).collect(),
         })
+    }
+
+    /// What is said of this provider's models.
+    fn known(&self, name: &str, dialect: config::Dialect) -> Known {
+        let concerns = |said: &&config::Capability| {
+            said.providers.is_empty() || said.providers.iter().any(|p| p == name)
+        };
+        let said = self.config.capabilities.iter().filter(concerns);
+        Known::new(&self.capabilities, said.map(row).collect(), family(dialect))
     }
 
     fn pool(&self, name: &str, spec: PoolSpec) -> Arc<Pool> {

@@ -7,6 +7,7 @@
 //! what they hold, are carried over from the previous table where their settings
 //! are the same.
 
+mod capabilities;
 mod compile;
 mod compile_credential;
 mod compile_provider;

@@ -1,6 +1,6 @@
 //! A provider as requests see it.
 
-use crate::chat::models;
+use super::capabilities::Known;
 use crate::chat::{Capabilities, Operation, Speech};
 use crate::config::Secret;
 use crate::credential::Credential;
@@ -34,7 +34,7 @@ pub struct Provider {
     /// Never to be seen by a client.
     pub(super) secrets: Vec<Secret>,
     pub(super) models: Vec<Pattern>,
-    pub(super) capabilities: Arc<models::Table>,
+    pub(super) capabilities: Known,
 }
 
 const AI_STUDIO: Gemini = Gemini::new(Flavour::AiStudio);
@@ -49,6 +49,17 @@ pub(super) fn wire(dialect: Dialect) -> &'static dyn crate::dialect::Dialect {
         Dialect::Vertex => &VERTEX,
         Dialect::Bedrock => &Bedrock,
         Dialect::Cohere => &Cohere,
+    }
+}
+
+/// A dialect's name in the capability table.
+pub(super) fn family(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::OpenAi | Dialect::Azure => "openai",
+        Dialect::Anthropic => "anthropic",
+        Dialect::Gemini | Dialect::Vertex => "gemini",
+        Dialect::Bedrock => "bedrock",
+        Dialect::Cohere => "cohere",
     }
 }
 
@@ -89,18 +100,8 @@ impl Provider {
     }
 
     /// What a model of this provider can do.
-    pub fn capabilities(&self, model: &str) -> Capabilities {
-        self.capabilities.lookup(self.family(), model)
-    }
-
-    fn family(&self) -> &'static str {
-        match self.dialect {
-            Dialect::OpenAi | Dialect::Azure => "openai",
-            Dialect::Anthropic => "anthropic",
-            Dialect::Gemini | Dialect::Vertex => "gemini",
-            Dialect::Bedrock => "bedrock",
-            Dialect::Cohere => "cohere",
-        }
+    pub fn capabilities(&self, model: &str) -> Arc<Capabilities> {
+        self.capabilities.of(model)
     }
 
     /// `text` without this provider's secrets.

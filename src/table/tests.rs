@@ -185,6 +185,27 @@ hash = "sha256:0000000000000000000000000000000000000000000000000000000000000001"
 }
 
 #[test]
+fn what_is_said_of_models_is_checked_and_concerns_who_is_named() {
+    let text =
+        format!("{TWO}[[capabilities]]\nmodels = [\"small\"]\nproviders = [\"b\"]\ncontext = 7\n");
+    let table = compile(&text).0.unwrap();
+    let context = |name: &str| table.providers[name].capabilities("small").context;
+    assert_eq!((context("a"), context("b")), (None, Some(7)));
+
+    let text = format!("{TWO}[[capabilities]]\nmodels = []\nproviders = [\"c\"]\nmax_output = 0\n");
+    let (table, problems) = compile(&text);
+    assert!(table.is_none());
+    let paths: Vec<_> = problems.iter().map(|p| p.path.to_string()).collect();
+    for expected in [
+        "capabilities[0].models",
+        "capabilities[0].providers[0]",
+        "capabilities[0].max_output",
+    ] {
+        assert!(paths.iter().any(|p| p == expected), "{expected}: {paths:?}");
+    }
+}
+
+#[test]
 fn a_pool_outlives_a_reload_that_does_not_touch_it() {
     let config = |b: &str| config::load(&TWO.replace("1002", b)).0.unwrap();
     let first = RoutingTable::compile_to_serve(&config("1002"), None)

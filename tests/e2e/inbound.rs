@@ -510,3 +510,23 @@ fn responses_without_a_store_say_so() {
         assert_eq!(provider.count(), 0, "{dialect}");
     }
 }
+
+#[test]
+fn what_the_config_says_of_a_model_is_what_it_is_asked_by() {
+    let provider = Provider::start(json_answer(ANSWERS[1].2));
+    let config = [
+        stanza("main", "anthropic", "/v1", &provider),
+        model("m", &["main/my-model"]),
+        "[[capabilities]]\nmodels = [\"my-*\"]\nproviders = [\"main\"]\nsampling = \"none\"\nmax_output = 77\n".to_owned(),
+        own_key(),
+    ];
+    let gateway = Gateway::start(&config.concat());
+    let body = json!({ "model": "m", "temperature": 0.5, "messages": [{ "role": "user", "content": "x" }] });
+    let request = Request::post("/v1/chat/completions")
+        .key(KEY)
+        .json(body.to_string());
+    let answer = gateway.call(&request);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(answer.header("x-tollgate-dropped"), Some("temperature"));
+    assert_eq!(provider.take_one().json()["max_tokens"], 77);
+}
