@@ -129,14 +129,15 @@ pub fn refusal(failure: Failure, scrub: impl Fn(&str) -> String) -> GatewayError
     let error = GatewayError::new(kind, public)
         .with_retry_after(retry_after.map(Duration::from_secs))
         .because(format!("provider answered {}", failure.status));
-    // Of other kinds the code is ours: clients know them by it.
-    if kind != ErrorKind::ProviderRejected {
-        return error;
-    }
     let told_of = |text: &Option<String>| text.as_deref().map(|t| clip(&scrub(t)));
-    error
-        .with_code(told_of(&failure.code))
-        .with_param(told_of(&failure.param))
+    match kind {
+        ErrorKind::ProviderRejected => error
+            .with_code(told_of(&failure.code))
+            .with_param(told_of(&failure.param)),
+        // Providers have many words for it (`DeploymentNotFound`, `404`), OpenAI one.
+        ErrorKind::UnknownModel => error.with_param(told_of(&failure.param)),
+        _ => error,
+    }
 }
 
 /// Whether coming back later may help. Elsewhere a time would tell the client
@@ -331,6 +332,9 @@ mod tests {
                 "{status} {code}"
             );
         }
+        let body = br#"{"error":{"code":"DeploymentNotFound","message":"m"}}"#;
+        let unknown = provider_error(404, body, None, scrub);
+        assert_eq!((unknown.status(), unknown.code()), (404, "model_not_found"));
     }
 
     #[test]
