@@ -2,8 +2,8 @@
 //!
 //! One reasoning item or message is open at a time, and it is closed before
 //! another kind of item starts. Calls may grow side by side, as providers may
-//! send them so: one is closed when its arguments are whole and another starts,
-//! the rest at the finish.
+//! send them so: one is closed when its arguments are whole and another item
+//! starts, the rest at the finish.
 
 use std::collections::BTreeMap;
 
@@ -152,6 +152,7 @@ impl Stream {
         let reasoning = match self.reasoning.take() {
             Some(open) => open,
             None => {
+                self.close_calls(Status::Completed, Call::is_whole, out);
                 let (index, id) = self.next("rs");
                 let item = answer::reasoning_item(&id, Vec::new(), None, Status::InProgress);
                 self.added(index, &item, out);
@@ -231,6 +232,7 @@ impl Stream {
         let message = match self.message.take() {
             Some(open) => open,
             None => {
+                self.close_calls(Status::Completed, Call::is_whole, out);
                 let (index, id) = self.next("msg");
                 let item = answer::message(&id, Vec::new(), Status::InProgress);
                 self.added(index, &item, out);
