@@ -30,14 +30,20 @@ pub(super) fn in_band(value: &Value) -> Option<Failure> {
     if let Some(failure) = minimax(value) {
         return Some(failure);
     }
-    let error = value.get("error")?;
-    if matches!(error, Value::Null | Value::Bool(false)) || error.as_str() == Some("") {
-        return None;
-    }
-    let mut failure = told(value);
+    let mut places = [Some(value), value.get("x_groq")].into_iter().flatten();
+    let (place, error) = places.find_map(|place| Some((place, error_of(place)?)))?;
+    let mut failure = told(place);
     failure.status = status_of(error, &failure);
     failure.code = code(failure.status, &failure);
     Some(failure)
+}
+
+/// The error of a body or a chunk: under `error`, or all of it (older vLLM).
+fn error_of(value: &Value) -> Option<&Value> {
+    let flat = value.get("object").is_some_and(|object| object == "error");
+    let error = if flat { value } else { value.get("error")? };
+    let none = matches!(error, Value::Null | Value::Bool(false)) || error.as_str() == Some("");
+    (!none).then_some(error)
 }
 
 /// An SSE event called `error`, whatever its data is.
