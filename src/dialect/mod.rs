@@ -181,5 +181,17 @@ pub trait Face: Send + Sync {
     fn error(&self, error: &GatewayError) -> (u16, Vec<u8>);
 }
 
+/// A `retry-after` in seconds, rounded up; some providers send fractions. A date
+/// tells nothing without a clock.
+fn seconds(header: &str) -> Option<u64> {
+    let seconds: f64 = header.trim().parse().ok()?;
+    let sane = (0.0..=f64::from(u32::MAX)).contains(&seconds);
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "in range and not negative"
+    )]
+    sane.then(|| seconds.ceil() as u64)
+}
 #[cfg(test)]
 mod failure_tests;

@@ -1,6 +1,7 @@
 //! How Anthropic fails, with a status or inside a stream.
 
 use crate::chat::Failure;
+use crate::dialect::seconds;
 use crate::wire::json;
 use serde::Deserialize;
 
@@ -103,11 +104,4 @@ fn param(status: u16, message: &str) -> Option<String> {
         _ => return None,
     };
     Some(name.to_owned())
-}
-
-/// `retry-after` in seconds, rounded up. A date tells nothing without a clock.
-fn seconds(header: &str) -> Option<u64> {
-    let seconds: f64 = header.trim().parse().ok()?;
-    let sane = (0.0..=f64::from(u32::MAX)).contains(&seconds);
-    sane.then(|| seconds.ceil() as u64)
 }

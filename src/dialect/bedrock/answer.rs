@@ -10,6 +10,7 @@ use super::ANSWER_TOOL;
 use crate::chat::{
     Answer, DecodeError, Event, Failure, Finish, Native, Origin, Sealed, Source, Usage, gather,
 };
+use crate::dialect::seconds;
 use crate::wire::json;
 
 /// A body of Converse. What is not named here is ignored.
@@ -406,7 +407,7 @@ pub(super) fn failure(
         let kind = body.get("__type").or_else(|| body.get("code"));
         kind.and_then(Value::as_str).map(str::to_owned)
     });
-    let retry_after = header("retry-after").and_then(|seconds| seconds.trim().parse().ok());
+    let retry_after = header("retry-after").and_then(|value| seconds(&value));
     Failure {
         retry_after,
         ..failed(status, kind.as_deref().unwrap_or_default(), &body)
@@ -415,7 +416,8 @@ pub(super) fn failure(
 
 /// Reads an exception in a stream, where the status is that of its kind.
 pub(super) fn exception(kind: &str, body: &Value) -> Failure {
-    failed(status(bare(kind)), kind, body)
+    let (kind, status) = known(bare(kind));
+    failed(status, kind, body)
 }
 
 fn failed(status: u16, kind: &str, body: &Value) -> Failure {
@@ -438,9 +440,9 @@ fn bare(kind: &str) -> &str {
     kind.rsplit('#').next().unwrap_or_default().trim()
 }
 
-/// The status that an exception has outside of a stream. Event streams write its first letter
-/// small.
-fn status(kind: &str) -> u16 {
+/// The name and the status that an exception has outside of a stream. Event streams write its
+/// first letter small.
+fn known(kind: &str) -> (&str, u16) {
     const STATUS: [(&str, u16); 14] = [
         ("ValidationException", 400),
         ("ServiceQuotaExceededException", 400),
@@ -457,10 +459,9 @@ fn status(kind: &str) -> u16 {
         ("InternalServerException", 500),
         ("ServiceUnavailableException", 503),
     ];
-    let found = STATUS
-        .iter()
-        .find(|(name, _)| name.eq_ignore_ascii_case(kind));
-    found.map_or(500, |(_, status)| *status)
+    let mut known = STATUS.into_iter();
+    let found = known.find(|(name, _)| name.eq_ignore_ascii_case(kind));
+    found.unwrap_or((kind, 500))
 }
 
 /// OpenAI's code, or the kind.

@@ -464,18 +464,18 @@ fn a_stream_without_its_end_is_truncated() {
 #[test]
 fn exceptions_have_the_status_of_their_kind() {
     let cases = [
-        ("internalServerException", 500, "internalServerException"),
+        ("internalServerException", 500, "InternalServerException"),
         (
             "modelStreamErrorException",
             424,
-            "modelStreamErrorException",
+            "ModelStreamErrorException",
         ),
         ("throttlingException", 429, "rate_limit_exceeded"),
-        ("validationException", 400, "validationException"),
+        ("validationException", 400, "ValidationException"),
         (
             "serviceUnavailableException",
             503,
-            "serviceUnavailableException",
+            "ServiceUnavailableException",
         ),
         ("brandNewException", 500, "brandNewException"),
     ];

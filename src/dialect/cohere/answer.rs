@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::chat::{Answer, Choice, DecodeError, Failure, Finish, Native, Thought, ToolCall, Usage};
+use crate::dialect::seconds;
 use crate::wire::json;
 
 /// Most of an error body that is no JSON: pages of proxies.
@@ -147,7 +148,8 @@ pub(super) fn broken(reason: Option<&str>, message: Option<String>) -> Option<Fa
         "TIMEOUT" => 504,
         _ => return None,
     };
-    Some(failed(status, message, None))
+    let told = message.unwrap_or_else(|| "The provider could not complete the answer.".to_owned());
+    Some(failed(status, Some(told), None))
 }
 
 pub(super) fn failed(status: u16, message: Option<String>, retry_after: Option<u64>) -> Failure {
@@ -187,7 +189,7 @@ pub(super) fn failure(
             .find_map(|field| text_of(body.get(field))),
         None => plain(body),
     };
-    let retry_after = header("retry-after").and_then(|value| value.trim().parse().ok());
+    let retry_after = header("retry-after").and_then(|value| seconds(&value));
     // 498 is Cohere's word for a token that is no longer valid.
     failed(
         if status == 498 { 401 } else { status },

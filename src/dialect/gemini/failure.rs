@@ -2,6 +2,7 @@
 
 use super::lenient::as_count;
 use crate::chat::Failure;
+use crate::dialect::seconds;
 use crate::wire::json;
 use serde_json::Value;
 
@@ -17,7 +18,7 @@ pub(super) fn read(status: u16, header: &dyn Fn(&str) -> Option<String>, body: &
         },
     };
     if failure.retry_after.is_none() && failure.code.as_deref() != Some(QUOTA_USED_UP) {
-        failure.retry_after = header("retry-after").and_then(|text| text.trim().parse().ok());
+        failure.retry_after = header("retry-after").and_then(|text| seconds(&text));
     }
     failure
 }
