@@ -93,6 +93,16 @@ impl Expected {
         Ok(())
     }
 
+    /// Compares with what a client of OpenAI's heard of a stream that was cut: an error, or all of it.
+    pub fn compare_cut(mut self, mut heard: Heard) -> Result<(), String> {
+        // Cut before its error, a stream may have been whole.
+        if heard.error.is_some() || self.error.is_some() {
+            return Ok(());
+        }
+        (self.usage, heard.usage) = (None, None);
+        self.compare(heard, Format::Chat, true)
+    }
+
     /// Takes out what a format has no word for.
     fn as_told_in(&mut self, format: Format) {
         if format != Format::Chat {

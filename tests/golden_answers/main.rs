@@ -161,6 +161,29 @@ fn a_lost_or_repeated_event_is_found() {
     assert!(problems.is_empty(), "{problems:?}");
 }
 
+/// Wherever a stream is cut, its client is told so, or has lost nothing but a count of tokens.
+#[test]
+fn a_stream_that_is_cut_does_not_look_whole() {
+    let mut problems = Problems::new("streams", &[]);
+    for input in inputs("streams", &["sse", "frames"]) {
+        // Every chunk of it says that it is the last.
+        if input.case == "finish-everywhere" && input.speaker == "gemini" {
+            continue;
+        }
+        for wire in provider::cuts(&input) {
+            let stream =
+                provider::relay(&input.speaker, Format::Chat, &wire, wire.len().max(1), true);
+            let heard = chat::stream(&stream, true);
+            let told = heard.and_then(|heard| Expected::of(&input).compare_cut(heard));
+            if let Err(e) = told {
+                let end = String::from_utf8_lossy(&wire[wire.len().saturating_sub(40)..]);
+                problems.add(&input, &format!("cut after {end:?}: {e}"));
+            }
+        }
+    }
+    assert!(problems.is_empty(), "{problems:#?}");
+}
+
 fn read(format: Format, stream: &str, asked: bool) -> Reading {
     match format {
         Format::Chat => chat::stream(stream, asked),

@@ -69,6 +69,36 @@ pub fn wire(input: &Input) -> Vec<u8> {
     text.lines().flat_map(frame).collect()
 }
 
+/// The stream cut before, and in the middle of, each of its events.
+pub fn cuts(input: &Input) -> Vec<Vec<u8>> {
+    let wire = wire(input);
+    let mut ends = vec![0];
+    if input.path.extension().is_some_and(|ending| ending == "sse") {
+        ends.extend(
+            wire.windows(2)
+                .enumerate()
+                .filter(|(_, pair)| *pair == b"\n\n")
+                .map(|(at, _)| at + 2),
+        );
+    } else {
+        let text = std::str::from_utf8(&input.bytes).unwrap();
+        let lengths = text.lines().map(|line| frame(line).len());
+        ends.extend(lengths.scan(0, |end, length| {
+            *end += length;
+            Some(*end)
+        }));
+    }
+    let middles: Vec<usize> = ends
+        .windows(2)
+        .map(|pair| usize::midpoint(pair[0], pair[1]))
+        .collect();
+    let places = ends
+        .into_iter()
+        .chain(middles)
+        .filter(|end| *end < wire.len());
+    places.map(|end| wire[..end].to_vec()).collect()
+}
+
 fn frame(line: &str) -> Vec<u8> {
     let (kind, rest) = line.split_once(' ').unwrap();
     match kind {
