@@ -144,6 +144,10 @@ impl Reader<'_> {
         item.take("id");
         item.take("name");
         let call_id = item.required("call_id")?;
+        if !self.was_called(&call_id) {
+            let text = "No function call before has this id.";
+            return Err(invalid(item.name("call_id"), text));
+        }
         let parts = content(&mut item, "output")?;
         self.push(Message::Tool {
             call_id,
@@ -152,6 +156,15 @@ impl Reader<'_> {
         });
         item.leave("input[].", self.other);
         Ok(())
+    }
+
+    fn was_called(&self, id: &str) -> bool {
+        let earlier = self.messages.iter().filter_map(|message| match message {
+            Message::Assistant(turn) => Some(turn),
+            _ => None,
+        });
+        let mut turns = earlier.chain(&self.turn);
+        turns.any(|turn| turn.calls.iter().any(|call| call.id == id))
     }
 
     /// An image that the model made in an earlier answer.

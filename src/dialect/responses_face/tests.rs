@@ -174,7 +174,8 @@ fn model_and_input_must_be_there_and_the_body_json() {
 #[test]
 fn tool_choices() {
     let choice = |choice: Value| {
-        ask(json!({"tool_choice": choice}))
+        let tools = json!([{"type": "function", "name": "f"}]);
+        ask(json!({"tool_choice": choice, "tools": tools}))
             .expect("a conversation")
             .tool_choice
     };
@@ -201,6 +202,9 @@ fn tool_choices() {
         choice(json!({"type": "web_search"})),
         Some(ToolChoice::Foreign(_))
     ));
+    assert_eq!(refused(json!({"tool_choice": "required"})), "tool_choice");
+    let missing = json!({"type": "function", "name": "g"});
+    assert_eq!(refused(json!({"tool_choice": missing})), "tool_choice");
 }
 
 #[test]

@@ -20,7 +20,24 @@ pub(super) fn read(fields: &mut Fields, asked: &mut Conversation) -> Result<(), 
     if let Some(choice) = fields.take("tool_choice") {
         asked.tool_choice = Some(self::choice(choice)?);
     }
-    Ok(())
+    check(asked)
+}
+
+/// Refuses a choice of what is not on offer.
+fn check(asked: &Conversation) -> Result<(), GatewayError> {
+    let offered = |name: &String| asked.tools.iter().any(|tool| tool.name == *name);
+    let reason = match &asked.tool_choice {
+        Some(ToolChoice::Function(name)) if !offered(name) => {
+            "It names a tool that is not among 'tools'."
+        }
+        Some(ToolChoice::Allowed { names, .. }) if !names.iter().all(offered) => {
+            "It names a tool that is not among 'tools'."
+        }
+        Some(ToolChoice::Allowed { names, .. }) if names.is_empty() => "It allows no tool.",
+        Some(ToolChoice::Required) if asked.tools.is_empty() => "There are no 'tools'.",
+        _ => return Ok(()),
+    };
+    Err(invalid("tool_choice", reason))
 }
 
 fn tool(place: &str, value: Value, asked: &mut Conversation) -> Result<Tool, GatewayError> {
