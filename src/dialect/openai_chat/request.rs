@@ -8,13 +8,20 @@ use super::super::{Rendered, Target};
 use super::options::Options;
 use super::turns::{Turns, cache_fields};
 use crate::chat::{
-    Capabilities, Conversation, Format, Losses, SamplingRule, Tool, ToolChoice, Unsupported,
+    Capabilities, Conversation, Format, Losses, SamplingRule, Thinking, Tool, ToolChoice,
+    Unsupported,
 };
 use serde_json::{Map, Value, json};
 
 /// Fields of other formats, which no provider of this one takes.
-const FOREIGN: [&str; 14] = [
+const FOREIGN: [&str; 20] = [
     "anthropic_version",
+    "billing_policy",
+    "compaction",
+    "fallback_credit_token",
+    "fallbacks",
+    "user_profile_id",
+    "workspace_id",
     "cache_control",
     "container",
     "context_management",
@@ -82,6 +89,8 @@ impl Request<'_> {
                 }
                 "stream_options.include_obfuscation" => self.losses.drop(name)?,
                 name if FOREIGN.contains(&name) => self.losses.drop(name)?,
+                // Not a name but a place in another format.
+                name if name.contains(['.', '[']) => self.losses.drop(name)?,
                 name => self.set(name, value.clone()),
             }
         }
@@ -251,11 +260,13 @@ impl Request<'_> {
         let asked = &self.asked.sampling;
         let (warm, top) = (asked.temperature, asked.top_p);
         match self.able.sampling {
-            SamplingRule::None if warm.is_some() => self.losses.drop("temperature")?,
+            // The default says nothing.
+            SamplingRule::None if warm.is_none_or(|warm| warm == 1.0) => {}
+            SamplingRule::None => self.losses.drop("temperature")?,
             _ => self.temperature(warm),
         }
         match (self.able.sampling, top) {
-            (_, None) => {}
+            (_, None) | (SamplingRule::None, Some(1.0)) => {}
             (SamplingRule::None, Some(_)) => self.losses.drop("top_p")?,
             (SamplingRule::One, Some(_)) if warm.is_some() => self.losses.drop("top_p")?,
             (_, Some(top)) => self.set("top_p", top),
@@ -334,8 +345,14 @@ impl Request<'_> {
         let Some(wanted) = wanted else {
             return Ok(());
         };
-        let effort = self.effort(wanted);
         let thinks = wanted != "none";
+        if self.able.thinking == Thinking::None && self.options.text("reasoning").is_none() {
+            return match thinks {
+                true => self.losses.drop("reasoning_effort"),
+                false => Ok(()),
+            };
+        }
+        let effort = self.effort(wanted)?;
         match self.options.text("reasoning").unwrap_or("effort") {
             "none" => self.losses.drop("reasoning_effort")?,
             "thinking" => {
@@ -370,18 +387,19 @@ impl Request<'_> {
         Ok(())
     }
 
-    /// The provider's word for an effort, or the nearest that the model takes.
-    fn effort(&self, wanted: &str) -> String {
+    /// The provider's word for an effort, or the nearest that the model takes:
+    /// that it is another is told.
+    fn effort(&mut self, wanted: &str) -> Result<String, Unsupported> {
         let renamed = self
             .options
             .pairs("efforts")
             .find(|(from, _)| *from == wanted);
         if let Some((_, to)) = renamed {
-            return to.to_owned();
+            return Ok(to.to_owned());
         }
         let taken = &self.able.effort;
         if wanted == "none" || taken.is_empty() || taken.iter().any(|effort| effort == wanted) {
-            return wanted.to_owned();
+            return Ok(wanted.to_owned());
         }
         let nearest = rank(wanted).and_then(|wanted| {
             // Of two as near, the one nearer to high: models think rather more.
@@ -392,7 +410,11 @@ impl Request<'_> {
                 .filter_map(|e| rank(e).map(|r| (e, r)));
             ranked.min_by_key(|(_, rank)| (rank.abs_diff(wanted), rank.abs_diff(high)))
         });
-        nearest.map_or_else(|| wanted.to_owned(), |(effort, _)| effort.clone())
+        let Some((nearest, _)) = nearest else {
+            return Ok(wanted.to_owned());
+        };
+        self.losses.drop("reasoning_effort")?;
+        Ok(nearest.clone())
     }
 
     fn caller(&mut self) -> Result<(), Unsupported> {

@@ -9,7 +9,7 @@ mod rendering_tests;
 mod streaming_tests;
 
 use super::*;
-use crate::chat::{Capabilities, Event};
+use crate::chat::{Capabilities, Event, Thinking};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
@@ -89,7 +89,10 @@ fn requests() {
         let opts = read(&format!("{case}.options.json"))
             .map(|text| options(&text))
             .unwrap_or_default();
-        let able = Capabilities::default();
+        let able = Capabilities {
+            thinking: Thinking::Effort,
+            ..Capabilities::default()
+        };
         let got = render(&body, &opts, &able, false).unwrap();
         let body: Value = serde_json::from_slice(&got.body).unwrap();
         let got = json!({ "path": got.path, "dropped": got.dropped, "body": body });

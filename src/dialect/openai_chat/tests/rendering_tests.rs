@@ -16,8 +16,12 @@ fn asking(more: &Value) -> String {
     body.to_string()
 }
 
+/// As the table says of a model that it does not know.
 fn able() -> Capabilities {
-    Capabilities::default()
+    Capabilities {
+        thinking: Thinking::Effort,
+        ..Capabilities::default()
+    }
 }
 
 #[test]
@@ -160,13 +164,28 @@ fn what_is_harmless_is_dropped_and_named() {
     let tools = json!([{ "type": "function", "function": { "name": "f" } }]);
     for (more, opts, able, dropped) in [
         (
-            json!({ "temperature": 1, "top_p": 1 }),
+            json!({ "temperature": 0.5, "top_p": 0.5 }),
             "{}",
             Capabilities {
                 sampling: SamplingRule::None,
                 ..able()
             },
             vec!["temperature", "top_p"],
+        ),
+        (
+            json!({ "temperature": 1, "top_p": 1 }),
+            "{}",
+            Capabilities {
+                sampling: SamplingRule::None,
+                ..able()
+            },
+            vec![],
+        ),
+        (
+            json!({ "reasoning_effort": "low" }),
+            "{}",
+            Capabilities::default(),
+            vec!["reasoning_effort"],
         ),
         (
             json!({ "temperature": 1, "top_p": 1 }),
