@@ -1,14 +1,14 @@
 //! How a model is told to think: in the fields of its maker, which Converse passes on.
 //!
-//! A number of tokens and an effort are two scales. An effort becomes a number by a table where
-//! the model knows only numbers; a number never becomes an effort.
+//! A number of tokens and an effort are two scales: where the model knows only one of them, what
+//! is given on the other is looked up in a table.
 
 use serde_json::{Value, json};
 
 use super::Family;
 use super::body::Body;
 use crate::chat::{
-    Conversation, Losses, Message, Reasoning, Sealed, Thinking, Thought, Unsupported,
+    Conversation, Format, Losses, Message, Reasoning, Sealed, Thinking, Thought, Unsupported,
 };
 use crate::dialect::Target;
 
@@ -18,7 +18,8 @@ const FIELD: &str = "reasoning_effort";
 /// OpenAI's efforts, from little to much.
 const SCALE: [&str; 7] = ["none", "minimal", "low", "medium", "high", "xhigh", "max"];
 
-/// Writes the fields. `forced`: a tool must be called, before which no Claude thinks.
+/// Writes the fields. `forced`: a tool must be called, before which no Claude thinks. Those that
+/// decide by themselves may think without being told to, and are told not to.
 pub(super) fn write<'a>(
     asked: &'a Conversation,
     target: Target<'a>,
@@ -26,6 +27,14 @@ pub(super) fn write<'a>(
     losses: &mut Losses,
     body: &mut Body<'a>,
 ) -> Result<(), Unsupported> {
+    let decides = Family::of(&asked.model) == Family::Claude
+        && matches!(
+            target.capabilities.thinking,
+            Thinking::Adaptive | Thinking::Level | Thinking::Effort
+        );
+    if forced && decides {
+        unthinking(asked, target, body)?;
+    }
     let Some(wish) = asked
         .reasoning
         .as_ref()
@@ -53,6 +62,35 @@ pub(super) fn write<'a>(
     }
 }
 
+fn unthinking(
+    asked: &Conversation,
+    target: Target<'_>,
+    body: &mut Body<'_>,
+) -> Result<(), Unsupported> {
+    if target.capabilities.thinks_always {
+        let param = match asked.format {
+            Format::Text => "tool_choice",
+            _ => "response_format",
+        };
+        let reason = "This model always thinks, and cannot be made to call a tool while it does.";
+        return Err(Unsupported::new(param, reason));
+    }
+    put(body, "thinking", json!({"type": "disabled"}));
+    Ok(())
+}
+
+/// The effort that was asked for, or that a number of tokens comes to.
+fn effort_of(wish: &Reasoning) -> Option<&str> {
+    wish.effort
+        .as_deref()
+        .or(wish.budget.map(|tokens| match tokens {
+            0 => "none",
+            1..=1024 => "low",
+            1025..=2048 => "medium",
+            _ => "high",
+        }))
+}
+
 fn put(body: &mut Body<'_>, name: &str, value: Value) {
     body.additional_model_request_fields
         .insert(name.to_owned(), value);
@@ -64,7 +102,7 @@ fn nova(
     losses: &mut Losses,
     body: &mut Body<'_>,
 ) -> Result<(), Unsupported> {
-    let effort = match wish.effort.as_deref() {
+    let effort = match effort_of(wish) {
         _ if off => {
             put(body, "reasoningConfig", json!({"type": "disabled"}));
             return Ok(());
@@ -78,7 +116,7 @@ fn nova(
             "high"
         }
         Some(other) => other,
-        None => return losses.drop("thinking.budget_tokens"),
+        None => return Ok(()),
     };
     put(
         body,
@@ -202,11 +240,8 @@ fn adaptive<'a>(
     if forced {
         return losses.drop(FIELD);
     }
-    match wish.effort.as_deref() {
-        Some(effort) => {
-            body.output_config.effort = Some(known(effort, &target.capabilities.effort, losses)?)
-        }
-        None => losses.drop("thinking.budget_tokens")?,
+    if let Some(effort) = effort_of(wish) {
+        body.output_config.effort = Some(known(effort, &target.capabilities.effort, losses)?);
     }
     // Without `summarized` newer models give blank thoughts.
     let display = if wish.visible == Some(false) {
@@ -228,8 +263,8 @@ fn effort_field<'a>(
     losses: &mut Losses,
     body: &mut Body<'a>,
 ) -> Result<(), Unsupported> {
-    let Some(effort) = wish.effort.as_deref() else {
-        return losses.drop("thinking.budget_tokens");
+    let Some(effort) = effort_of(wish) else {
+        return Ok(());
     };
     let known = &target.capabilities.effort;
     let taken = if known.is_empty() {
