@@ -11,6 +11,7 @@ pub mod bedrock;
 pub mod cohere;
 pub mod embeddings;
 pub mod gemini;
+mod meaningful;
 pub mod messages_face;
 pub mod openai;
 pub mod openai_chat;

@@ -6,6 +6,7 @@ use crate::chat::{
     Capabilities, Conversation, Format, Losses, Sampling, SamplingRule, Unsupported,
 };
 use crate::dialect::Target;
+use crate::dialect::meaningful::{self, says};
 use serde_json::{Map, Value};
 
 /// From this API version on, sampling parameters are a 400 on every model.
@@ -27,27 +28,6 @@ const OWN: [&str; 7] = [
     "inference_geo",
     "mcp_servers",
     "speed",
-];
-
-/// Fields without which an answer is not the one that was asked for.
-const MEANINGFUL: [&str; 17] = [
-    "audio",
-    "background",
-    "best_of",
-    "conversation",
-    "echo",
-    "function_call",
-    "functions",
-    "grammar",
-    "guided_choice",
-    "guided_grammar",
-    "guided_json",
-    "guided_regex",
-    "moderation",
-    "previous_response_id",
-    "structured_outputs",
-    "suffix",
-    "web_search_options",
 ];
 
 /// A request for an answer.
@@ -122,26 +102,7 @@ fn refuse(asked: &Conversation) -> Result<(), Unsupported> {
     if asked.logprobs.is_some() {
         return no("logprobs", "Anthropic gives no log probabilities.");
     }
-    for (name, value) in &asked.other {
-        let speaks = name == "modalities" && !is_text_only(value);
-        if speaks || (MEANINGFUL.contains(&name.as_str()) && is_set(value)) {
-            let reason = format!("'{name}' is not supported by Anthropic models.");
-            return Err(Unsupported::new(name, reason));
-        }
-    }
-    Ok(())
-}
-
-fn is_text_only(modalities: &Value) -> bool {
-    let text = |modality: &Value| modality == "text";
-    modalities
-        .as_array()
-        .map_or(modalities.is_null(), |all| all.iter().all(text))
-}
-
-/// Whether a field asks for anything. `store: false` and its like do not.
-fn is_set(value: &Value) -> bool {
-    !matches!(value, Value::Null | Value::Bool(false))
+    meaningful::refuse(asked)
 }
 
 /// Fields without a form in a conversation, but for those that have their own
@@ -155,7 +116,7 @@ fn others(
         let placed = body.own.contains_key(name.as_str())
             || matches!(name.as_str(), "modalities" | "safety_identifier")
             || (name == "thinking" && value.is_object());
-        if !placed && is_set(value) {
+        if !placed && says(value) {
             losses.drop(name)?;
         }
     }
@@ -222,7 +183,7 @@ fn unknown_sampling(asked: &Sampling, losses: &mut Losses) -> Result<(), Unsuppo
     let set = |penalty: Option<f64>| penalty.is_some_and(|penalty| penalty != 0.0);
     let bias = asked.logit_bias.as_ref();
     let biased =
-        bias.is_some_and(|bias| is_set(bias) && bias.as_object().is_none_or(|b| !b.is_empty()));
+        bias.is_some_and(|bias| says(bias) && bias.as_object().is_none_or(|b| !b.is_empty()));
     let lost = [
         ("frequency_penalty", set(asked.frequency_penalty)),
         ("presence_penalty", set(asked.presence_penalty)),

@@ -5,29 +5,7 @@ use serde_json::Value;
 use super::body::{Body, Count, Tier};
 use super::{Family, messages, path, thinking, tools};
 use crate::chat::{Conversation, Losses, SamplingRule, Unsupported};
-use crate::dialect::{Rendered, Target};
-
-/// Client fields that change what comes back, and that Converse has no counterpart for.
-const MEANINGFUL: [&str; 18] = [
-    "audio",
-    "best_of",
-    "echo",
-    "extra_body",
-    "function_call",
-    "functions",
-    "grammar",
-    "guided_choice",
-    "guided_grammar",
-    "guided_json",
-    "guided_regex",
-    "moderation",
-    "previous_response_id",
-    "structured_outputs",
-    "suffix",
-    "top_logprobs",
-    "web_search_options",
-    "logprobs",
-];
+use crate::dialect::{Rendered, Target, meaningful};
 
 pub(super) fn chat(asked: &Conversation, target: Target<'_>) -> Result<Rendered, Unsupported> {
     let mut losses = Losses::new(target.strict);
@@ -132,9 +110,11 @@ fn draw(
     body: &mut Body<'_>,
 ) -> Result<(), Unsupported> {
     let sampling = &asked.sampling;
+    // The default says nothing.
+    let said = |value: Option<f64>| value.is_some_and(|value| value != 1.0);
     let given = [
-        (sampling.temperature.is_some(), "temperature"),
-        (sampling.top_p.is_some(), "top_p"),
+        (said(sampling.temperature), "temperature"),
+        (said(sampling.top_p), "top_p"),
         (sampling.top_k.is_some(), "top_k"),
     ];
     if rule == SamplingRule::None {
@@ -213,9 +193,13 @@ fn other<'a>(
     losses: &mut Losses,
     body: &mut Body<'a>,
 ) -> Result<(), Unsupported> {
-    for (name, value) in &asked.other {
+    meaningful::refuse(asked)?;
+    for (name, value) in asked
+        .other
+        .iter()
+        .filter(|(_, value)| meaningful::says(value))
+    {
         match name.as_str() {
-            _ if value.is_null() => {}
             "additionalModelRequestFields" => {
                 let fields = value
                     .as_object()
@@ -231,26 +215,9 @@ fn other<'a>(
             "guardrailConfig" => body.guardrail_config = Some(value),
             "performanceConfig" => body.performance_config = Some(value),
             "promptVariables" => body.prompt_variables = Some(value),
-            "modalities" if is_text_only(value) => {}
-            "modalities" => return Err(unsupported(name)),
-            // Nothing is stored, as asked.
-            "store" if *value == Value::Bool(false) => {}
-            name if MEANINGFUL.contains(&name) => return Err(unsupported(name)),
+            "modalities" => {}
             name => losses.drop(name)?,
         }
     }
     Ok(())
-}
-
-fn is_text_only(modalities: &Value) -> bool {
-    modalities
-        .as_array()
-        .is_some_and(|all| all.iter().all(|one| one == "text"))
-}
-
-fn unsupported(name: &str) -> Unsupported {
-    Unsupported::new(
-        name,
-        format!("'{name}' is not supported by this model's provider."),
-    )
 }

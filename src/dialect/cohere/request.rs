@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::super::{Rendered, Target};
+use super::super::{Rendered, Target, meaningful};
 use super::messages;
 use crate::chat::{
     Capabilities, Conversation, Format, Losses, Reasoning, SamplingRule, Thinking, Tool,
@@ -26,6 +26,7 @@ pub(super) fn chat(asked: &Conversation, target: Target<'_>) -> Result<Rendered,
     if asked.stream {
         body.insert("stream".into(), true.into());
     }
+    meaningful::refuse(asked)?;
     limits(asked, &mut body)?;
     sampling(asked, &target, &mut body, &mut losses)?;
     tools(asked, target.capabilities, &mut body, &mut losses)?;
@@ -363,11 +364,8 @@ fn other(
             "strict_tools" if value.is_boolean() => {
                 body.entry("strict_tools").or_insert_with(|| value.clone());
             }
-            "modalities" if *value == json!(["text"]) => {}
-            "modalities" | "audio" | "web_search_options" | "moderation" => {
-                let reason = format!("Cohere has nothing like '{name}'.");
-                return Err(Unsupported::new(name.as_str(), reason));
-            }
+            "modalities" => {}
+            _ if !meaningful::says(value) => {}
             _ => losses.drop(name)?,
         }
     }

@@ -7,6 +7,7 @@ use super::{Flavour, Target};
 use crate::chat::{
     Capabilities, Conversation, Format, Losses, Reasoning, SamplingRule, Thinking, Unsupported,
 };
+use crate::dialect::meaningful;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -97,18 +98,13 @@ pub(super) fn body<'a>(
 
 /// What the client sent that has no form here.
 fn others(asked: &Conversation, losses: &mut Losses) -> Result<(), Unsupported> {
+    const TAKEN: [&str; 2] = ["modalities", "audio"];
+    meaningful::refuse_but(asked, &TAKEN)?;
+    // Hints, names and what the client's own provider keeps.
     for (name, value) in &asked.other {
-        match name.as_str() {
-            _ if value.is_null() => {}
-            // Read for the generation's configuration.
-            "modalities" | "audio" => {}
-            "web_search_options" | "functions" | "function_call" | "grammar" | "guided_json"
-            | "guided_regex" | "guided_choice" | "guided_grammar" | "tool_resources" => {
-                let reason = format!("'{name}' is not supported by this model's provider.");
-                return Err(Unsupported::new(name, reason));
-            }
-            // Hints, names and what the client's own provider keeps.
-            name => losses.drop(name)?,
+        // Both are read for the generation's configuration.
+        if !TAKEN.contains(&name.as_str()) && meaningful::says(value) {
+            losses.drop(name)?;
         }
     }
     if asked.user.is_some() {
