@@ -29,7 +29,7 @@ pub(super) fn write<'a>(
     let mut forced = choice.is_some();
     let mut tools = Vec::new();
     if !offered.is_empty() && !left_out(asked) {
-        specs(&offered, target, losses, &mut tools)?;
+        specs(asked, &offered, target, losses, &mut tools)?;
         serial(asked, target, forced, losses, body)?;
     } else {
         // Bedrock refuses a history with calls unless tools are defined.
@@ -186,7 +186,33 @@ fn called(asked: &Conversation) -> Vec<&str> {
     names
 }
 
+/// A tool's parameters, whose root must say that it is an object's; `None` without any.
+fn schema<'a>(
+    asked: &Conversation,
+    tool: &'a Offered,
+) -> Result<Option<Cow<'a, Value>>, Unsupported> {
+    let Some(parameters) = &tool.parameters else {
+        return Ok(None);
+    };
+    match (parameters.as_object(), parameters.get("type")) {
+        (Some(_), Some(kind)) if kind == "object" => Ok(Some(Cow::Borrowed(parameters))),
+        (Some(members), None) if members.is_empty() => Ok(None),
+        (Some(members), None) => {
+            let mut members = members.clone();
+            members.insert("type".to_owned(), "object".into());
+            Ok(Some(Cow::Owned(Value::Object(members))))
+        }
+        _ => {
+            let at = asked.tools.iter().position(|one| std::ptr::eq(one, tool));
+            let param = format!("tools[{}].function.parameters", at.unwrap_or_default());
+            let reason = "A tool's parameters must be a JSON schema of type 'object'.";
+            Err(Unsupported::new(param, reason))
+        }
+    }
+}
+
 fn specs<'a>(
+    asked: &Conversation,
     offered: &[&'a Offered],
     target: Target<'_>,
     losses: &mut Losses,
@@ -196,13 +222,13 @@ fn specs<'a>(
         let mut spec = plain(
             &tool.name,
             tool.description.as_deref(),
-            tool.parameters.as_ref().map(Cow::Borrowed),
+            schema(asked, tool)?,
         );
         if tool.strict == Some(true) {
             // Models that keep to a schema in their answers are those that do in calls.
             match &mut spec {
                 Tool::ToolSpec(spec) if target.capabilities.json_schema => spec.strict = Some(true),
-                _ => losses.drop("tools.strict")?,
+                _ => losses.drop("tools[].function.strict")?,
             }
         }
         tools.push(spec);
