@@ -92,7 +92,7 @@ impl<'a> Writer<'a, '_> {
 
     fn name(&mut self, name: Option<&str>) -> Result<(), Unsupported> {
         match name {
-            Some(_) => self.losses.drop("messages.name"),
+            Some(_) => self.losses.drop("messages[].name"),
             None => Ok(()),
         }
     }
@@ -304,7 +304,7 @@ impl<'a> Writer<'a, '_> {
                 detail: Some(detail),
                 ..
             } if detail != "auto" => {
-                self.losses.drop("messages.image_url.detail")?;
+                self.losses.drop("image_url.detail")?;
             }
             _ => {}
         }

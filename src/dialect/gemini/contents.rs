@@ -23,6 +23,8 @@ const FOREIGN: &str = "c2tpcF90aG91Z2h0X3NpZ25hdHVyZV92YWxpZGF0b3I=";
 const IN_ID: &str = "__thought__";
 
 const NO_BYTES: &str = "This model's provider needs the bytes, and the gateway fetches no URL: send a data: URL of base64.";
+const NO_FILE: &str =
+    "This is not the URI of a file that this model's provider holds: send a data: URL of base64.";
 const NO_MEDIA_TYPE: &str =
     "This model's provider needs a media type, and the URL's ending tells none: send a data: URL.";
 
@@ -319,7 +321,7 @@ impl<'a> Writer<'a, '_> {
                 refuse(self.capabilities.documents, "documents", at)?;
                 self.details.push(None);
                 if name.is_some() {
-                    self.losses.drop("filename")?;
+                    self.losses.drop("file.filename")?;
                 }
                 self.source(source, name.as_deref(), at)?
             }
@@ -344,6 +346,7 @@ impl<'a> Writer<'a, '_> {
                 });
             }
             Source::Url(url) if !self.is_read(url) => return Err(Unsupported::new(at, NO_BYTES)),
+            Source::Id(id) if !self.is_read(id) => return Err(Unsupported::new(at, NO_FILE)),
             Source::Url(uri) | Source::Id(uri) => uri,
         };
         let mime_type = name.and_then(media_type).or_else(|| media_type(file_uri));
@@ -379,7 +382,7 @@ impl<'a> Writer<'a, '_> {
             Some("high") => Some("MEDIA_RESOLUTION_HIGH"),
             None | Some("auto") => None,
             Some(_) => {
-                self.losses.drop("detail")?;
+                self.losses.drop("image_url.detail")?;
                 None
             }
         };
@@ -448,7 +451,7 @@ impl<'a> Writer<'a, '_> {
             .iter()
             .all(|detail| *detail == media_resolution);
         if !all_alike {
-            self.losses.drop("detail")?;
+            self.losses.drop("image_url.detail")?;
         }
         let system = (!self.system.is_empty()).then_some(Contents {
             role: None,
@@ -462,7 +465,8 @@ impl<'a> Writer<'a, '_> {
     }
 
     fn drop_name(&mut self, name: &Option<String>) -> Result<(), Unsupported> {
-        name.as_ref().map_or(Ok(()), |_| self.losses.drop("name"))
+        name.as_ref()
+            .map_or(Ok(()), |_| self.losses.drop("messages[].name"))
     }
 
     /// Explicit caches are resources of their own; implicit ones need no mark.

@@ -173,9 +173,13 @@ fn generation(
             "This model's provider takes five stop texts at most.",
         ));
     }
-    if !asked.stop.is_empty() {
-        put(&mut config, "stopSequences", Some(asked.stop.clone()));
-    }
+    // An empty text ends nothing.
+    let stop: Vec<&String> = asked.stop.iter().filter(|stop| !stop.is_empty()).collect();
+    put(
+        &mut config,
+        "stopSequences",
+        (!stop.is_empty()).then_some(stop),
+    );
     match asked.n {
         None | Some(1) => {}
         Some(n @ 2..=8) => put(&mut config, "candidateCount", Some(n)),
@@ -190,7 +194,7 @@ fn generation(
         put(&mut config, "responseLogprobs", Some(true));
         put(&mut config, "logprobs", logprobs.top.filter(|top| *top > 0));
     }
-    format(capabilities, &asked.format, &mut config)?;
+    format(capabilities, asked, &mut config)?;
     modalities(capabilities, asked, &mut config, losses)?;
     if let Some(reasoning) = &asked.reasoning {
         let thinking = thinking(capabilities, reasoning, losses)?;
@@ -239,10 +243,14 @@ fn sampling(
 
 fn format(
     capabilities: &Capabilities,
-    format: &Format,
+    asked: &Conversation,
     config: &mut Map<String, Value>,
 ) -> Result<(), Unsupported> {
-    match format {
+    if asked.format != Format::Text && !asked.tools.is_empty() && !is_levelled(capabilities) {
+        let reason = "This model takes a format for its answer only without tools.";
+        return Err(Unsupported::new("response_format", reason));
+    }
+    match &asked.format {
         Format::Text => {}
         Format::JsonObject => put(config, "responseMimeType", Some("application/json")),
         Format::JsonSchema { .. } if !capabilities.json_schema => {

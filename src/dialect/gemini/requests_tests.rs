@@ -239,7 +239,12 @@ fn strict_tools_are_validated_where_models_can() {
         json!("NONE"),
         &[],
     );
-    becomes(asked("auto"), mode, json!("AUTO"), &["strict"]);
+    becomes(
+        asked("auto"),
+        mode,
+        json!("AUTO"),
+        &["tools[].function.strict"],
+    );
     becomes(asked("required"), mode, json!("ANY"), &[]);
 }
 

@@ -66,7 +66,7 @@ pub(super) fn write<'a>(
         }
     }
     let config = choice(capabilities, asked, &mut declarations, losses)?;
-    if asked.parallel_tool_calls == Some(false) {
+    if asked.parallel_tool_calls == Some(false) && !asked.tools.is_empty() {
         losses.drop("parallel_tool_calls")?;
     }
     let mut entries = Vec::new();
@@ -92,7 +92,11 @@ fn declaration(at: usize, tool: &Tool) -> Result<Declaration<'_>, Unsupported> {
     Ok(Declaration {
         name: &tool.name,
         description: tool.description.as_deref(),
-        parameters_json_schema: tool.parameters.as_ref(),
+        // An empty schema says nothing, and is none to this API.
+        parameters_json_schema: tool
+            .parameters
+            .as_ref()
+            .filter(|schema| schema.as_object().is_none_or(|members| !members.is_empty())),
     })
 }
 
@@ -178,7 +182,7 @@ fn strictly(
     Ok(match mode {
         None | Some("AUTO") if is_levelled(capabilities) => Some("VALIDATED"),
         None | Some("AUTO") => {
-            losses.drop("strict")?;
+            losses.drop("tools[].function.strict")?;
             mode
         }
         mode => mode,
