@@ -104,7 +104,7 @@ fn image(
             "Cohere takes images as data: or https: URLs only, not by file id.",
         )
     })?;
-    if !["data:", "https:", "http:"]
+    if !["data:", "https:"]
         .iter()
         .any(|scheme| url.starts_with(scheme))
     {
@@ -146,10 +146,10 @@ fn assistant(
     if turn.calls.iter().any(|call| call.cache.is_some()) {
         losses.drop("cache_control")?;
     }
-    if turn.calls.iter().any(|call| call.signature.is_some()) {
-        losses.drop("thinking_blocks")?;
-    }
     if !turn.calls.is_empty() {
+        if turn.calls.iter().any(|call| call.signature.is_some()) {
+            losses.drop("messages[].tool_calls[].thought_signature")?;
+        }
         let calls = turn.calls.iter().map(tool_call).collect();
         message.insert("tool_calls".into(), Value::Array(calls));
     }
@@ -166,7 +166,7 @@ fn thoughts(
 ) -> Result<Option<String>, Unsupported> {
     let sealed = |t: &crate::chat::Thought| t.redacted.is_some() || t.signature.is_some();
     if turn.thoughts.iter().any(sealed) {
-        losses.drop("thinking_blocks")?;
+        losses.drop("messages[].thinking_blocks")?;
     }
     let readable: Vec<&str> = turn
         .thoughts
@@ -186,7 +186,7 @@ fn thoughts(
         return Ok(None);
     }
     if turn.calls.is_empty() {
-        losses.drop("reasoning_content")?;
+        losses.drop("messages[].reasoning_content")?;
         return Ok(None);
     }
     Ok(Some(readable.concat()))

@@ -54,8 +54,10 @@ fn limits(asked: &Conversation, body: &mut Map<String, Value>) -> Result<(), Uns
             "Cohere takes at most 5 stop texts.",
         ));
     }
-    if !asked.stop.is_empty() {
-        body.insert("stop_sequences".into(), json!(asked.stop));
+    // An empty text ends nothing.
+    let stop: Vec<&String> = asked.stop.iter().filter(|stop| !stop.is_empty()).collect();
+    if !stop.is_empty() {
+        body.insert("stop_sequences".into(), json!(stop));
     }
     if asked.n.is_some_and(|n| n != 1) {
         return Err(Unsupported::new(
@@ -311,31 +313,31 @@ fn thinking(
     if can.thinking == Thinking::None || (off && can.thinks_always) {
         return losses.drop("reasoning_effort");
     }
-    let said = match (
-        off,
-        reasoning
-            .budget
-            .or_else(|| budget(reasoning.effort.as_deref())),
-    ) {
+    let said = match (off, tokens(reasoning)) {
         (true, _) => json!({"type": "disabled"}),
         (false, Some(budget)) => json!({"type": "enabled", "token_budget": budget}),
-        (false, None) => json!({"type": "enabled"}),
+        (false, None) => {
+            let reason =
+                "'reasoning_effort' must be one of none, minimal, low, medium, high, xhigh, max.";
+            return Err(Unsupported::new("reasoning_effort", reason));
+        }
     };
     body.insert("thinking".into(), said);
     Ok(())
 }
 
-/// Tokens for OpenAI's efforts, on the scale that other budget models get too.
-/// An effort that nobody knows leaves the amount to the model.
-fn budget(effort: Option<&str>) -> Option<u64> {
-    Some(match effort? {
-        "minimal" | "low" => 1024,
-        "medium" => 2048,
-        "high" => 4096,
-        "xhigh" => 8192,
-        "max" => 16384,
-        _ => return None,
-    })
+/// Tokens as asked, or for OpenAI's efforts, on the scale that other budget
+/// models get too. `None` for an effort that nobody knows.
+fn tokens(reasoning: &Reasoning) -> Option<u64> {
+    let scale = || match reasoning.effort.as_deref()? {
+        "minimal" | "low" => Some(1024),
+        "medium" => Some(2048),
+        "high" => Some(4096),
+        "xhigh" => Some(8192),
+        "max" => Some(16384),
+        _ => None,
+    };
+    reasoning.budget.or_else(scale)
 }
 
 fn leave_out(asked: &Conversation, losses: &mut Losses) -> Result<(), Unsupported> {
