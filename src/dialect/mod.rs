@@ -16,6 +16,7 @@ pub mod messages_face;
 pub mod openai;
 pub mod openai_chat;
 pub mod openai_completions;
+mod places;
 pub mod rate_limits;
 pub mod responses_face;
 
@@ -180,6 +181,22 @@ pub trait Face: Send + Sync {
 
     /// HTTP status and body of an error.
     fn error(&self, error: &GatewayError) -> (u16, Vec<u8>);
+
+    /// What the client calls a field of `body`, which this face has read.
+    /// Dialects name fields as Chat Completions does.
+    fn field(&self, body: &[u8], name: &str) -> String {
+        let _ = body;
+        name.to_owned()
+    }
+
+    /// What a dialect refused, in the client's words.
+    fn worded(&self, body: &[u8], refused: Unsupported) -> Unsupported {
+        let own = self.field(body, &refused.param);
+        let reason = refused
+            .reason
+            .replace(&format!("'{}'", refused.param), &format!("'{own}'"));
+        Unsupported::new(own, reason)
+    }
 }
 
 /// A `retry-after` in seconds, rounded up; some providers send fractions. A date

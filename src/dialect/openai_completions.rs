@@ -67,6 +67,15 @@ impl Face for Completions {
     fn error(&self, error: &GatewayError) -> (u16, Vec<u8>) {
         (error.status(), openai::error_body(error))
     }
+
+    /// The one message of the conversation is the prompt.
+    fn field(&self, _: &[u8], name: &str) -> String {
+        let own = match name.starts_with("messages") {
+            true => "prompt",
+            false => name,
+        };
+        own.to_owned()
+    }
 }
 
 /// Takes out what a chat cannot do, if it is asked for nothing.

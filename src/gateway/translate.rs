@@ -110,7 +110,12 @@ pub fn prepare(
         body,
         headers,
         mut dropped,
-    } = rendered.map_err(|e| refuse(&e))?;
+    } = rendered.map_err(|e| refuse(outgoing, e))?;
+    if !dropped.is_empty() {
+        let face = face(operation, &outgoing.body);
+        let words = dropped.iter().map(|name| face.field(&outgoing.body, name));
+        dropped = words.collect();
+    }
     dropped.sort_unstable();
     Ok(Sending {
         lane,
@@ -129,8 +134,10 @@ fn no_such_endpoint(provider: &Provider) -> GatewayError {
     GatewayError::new(ErrorKind::InvalidRequest, text)
 }
 
-fn refuse(e: &Unsupported) -> GatewayError {
-    GatewayError::new(ErrorKind::InvalidValue, e.reason.clone()).with_param(Some(e.param.clone()))
+fn refuse(outgoing: &Outgoing, e: Unsupported) -> GatewayError {
+    let face = face(outgoing.call.operation, &outgoing.body);
+    let e = face.worded(&outgoing.body, e);
+    GatewayError::new(ErrorKind::InvalidValue, e.reason).with_param(Some(e.param))
 }
 
 /// A provider's failure in our words.

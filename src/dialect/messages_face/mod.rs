@@ -29,6 +29,7 @@ mod parse_tests;
 mod shape;
 #[cfg(test)]
 mod tests;
+mod words;
 
 use super::{Face, Label};
 use crate::chat::{Answer, Conversation, Encoder};
@@ -79,6 +80,10 @@ impl Face for MessagesFace {
 
     fn error(&self, error: &GatewayError) -> (u16, Vec<u8>) {
         (error_status(error), shape::json(&error_frame(error, None)))
+    }
+
+    fn field(&self, body: &[u8], name: &str) -> String {
+        words::field(body, name)
     }
 }
 

@@ -65,6 +65,18 @@ impl Face for Chat {
     fn error(&self, error: &GatewayError) -> (u16, Vec<u8>) {
         (error.status(), openai::error_body(error))
     }
+
+    /// A client of the time before tools calls them functions.
+    fn field(&self, _: &[u8], name: &str) -> String {
+        if !self.legacy {
+            return name.to_owned();
+        }
+        match (name, name.strip_prefix("tools")) {
+            ("tool_choice", _) => "function_call".to_owned(),
+            (_, Some(rest)) => format!("functions{}", rest.replace(".function", "")),
+            _ => name.to_owned(),
+        }
+    }
 }
 
 /// A provider that speaks Chat Completions, more or less.

@@ -211,6 +211,19 @@ impl Reader<'_> {
     }
 }
 
+/// The thoughts that a reasoning item holds.
+pub(super) fn thoughts(item: &Value) -> Vec<Thought> {
+    let sealed = item.get("encrypted_content").and_then(Value::as_str);
+    if let Some(opened) = sealed.and_then(thoughts::open) {
+        return opened.thoughts;
+    }
+    let content = readable(item.get("content"));
+    if content.is_empty() {
+        return readable(item.get("summary"));
+    }
+    content
+}
+
 /// Thoughts without a signature, from `summary` or `content`.
 fn readable(list: Option<&Value>) -> Vec<Thought> {
     let list = list.and_then(Value::as_array).into_iter().flatten();

@@ -25,6 +25,7 @@ mod parse;
 mod tests;
 mod thoughts;
 mod tools;
+mod words;
 
 use serde_json::{Map, Value, json};
 
@@ -67,6 +68,10 @@ impl Face for Responses {
     fn error(&self, error: &GatewayError) -> (u16, Vec<u8>) {
         let body = json!({"error": error_object(error)});
         (error.status(), body.to_string().into_bytes())
+    }
+
+    fn field(&self, body: &[u8], name: &str) -> String {
+        words::field(body, name)
     }
 }
 
