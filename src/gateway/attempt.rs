@@ -243,9 +243,10 @@ impl Failure {
 
 /// Makes the attempt.
 pub async fn run(plan: &Plan<'_>, head: RequestHeader) -> Result<Served, Failure> {
-    let began = Instant::now();
     let attempt = async {
         let authority = Authority::of(plan.provider).await?;
+        // What a credential takes says nothing about the address.
+        let began = Instant::now();
         let exchanged = exchange::run(plan, head, authority.as_ref()).await?;
         let result = receive(plan, exchanged, began.elapsed()).await;
         if let (Some(authority), Err(failure)) = (&authority, &result) {

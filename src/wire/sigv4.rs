@@ -9,6 +9,7 @@ use std::fmt::{self, Write as _};
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest as _, Sha256};
+use zeroize::Zeroizing;
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 
@@ -125,10 +126,8 @@ pub fn sign(
     let Scope { region, service } = scope;
     let scoped = format!("{}/{region}/{service}/aws4_request", time.date());
     let text = string_to_sign(&canonical, &scoped, time);
-    let mut key = hmac(
-        format!("AWS4{}", credentials.secret_key).as_bytes(),
-        time.date(),
-    );
+    let secret = Zeroizing::new(format!("AWS4{}", credentials.secret_key));
+    let mut key = hmac(secret.as_bytes(), time.date());
     for part in [region, service, "aws4_request"] {
         key = hmac(&key, part);
     }

@@ -61,6 +61,25 @@ fn the_unit_is_hardened() {
 }
 
 #[test]
+fn the_drop_in_for_cloud_machines_opens_what_the_unit_closes_and_no_more() {
+    let values = |text: &str, key: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(key));
+        line.map(str::to_owned)
+            .unwrap_or_else(|| panic!("no {key}"))
+    };
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd/cloud.conf");
+    let cloud = fs::read_to_string(file).unwrap();
+    assert_eq!(
+        values(&cloud, "IPAddressAllow="),
+        values(&unit(), "IPAddressDeny=")
+    );
+    let settings = cloud
+        .lines()
+        .filter(|line| line.contains('=') && !line.starts_with('#'));
+    assert_eq!(settings.count(), 1);
+}
+
+#[test]
 fn the_unit_can_be_reloaded_and_gets_its_secrets_from_systemd() {
     let text = unit();
     for wanted in [
