@@ -161,15 +161,14 @@ fn static_keys_sign_every_attempt_as_it_is_sent() {
         let session = token.map(|_| format!("session_token = {}\n", reference("token")));
         let config = format!(
             "[providers.main]\ndialect = \"bedrock\"\nbase_urls = {urls}\n{REGION}\n\
-             headers = {{ x-amz-custom = \"  a   b\", x-plain = \"c\" }}\n\
+             headers = {{ x-amz-custom = \"a   b\", x-plain = \"c\" }}\n\
              [providers.main.aws]\nsource = \"static\"\naccess_key_id = {}\nsecret_access_key = {}\n{}{}{}",
             reference("id"),
             reference("secret"),
             session.unwrap_or_default(),
             model("m", &[&MODEL.replace("bedrock/", "main/")]),
             own_key(),
-        )
-        .replace("\"  a   b\"", "\"a   b\"");
+        );
         let gateway = Gateway::start(&config);
         eventually("both addresses were tried for one request", || {
             first.forget();
