@@ -79,7 +79,7 @@ fn document(source: &Source) -> u64 {
 }
 
 fn thought(thought: &Thought) -> u64 {
-    let sealed = thought.redacted.as_ref().map_or(0, String::len);
+    let sealed = thought.redacted.as_ref().map_or(0, |data| data.text.len());
     text(&thought.text).saturating_add(started(sealed, 4))
 }
 
@@ -143,7 +143,7 @@ const fn weight(c: char) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chat::Turn;
+    use crate::chat::{Origin, Sealed, Turn};
 
     fn of(parts: Vec<Part>) -> u64 {
         let messages = vec![Message::User { parts, name: None }];
@@ -225,7 +225,7 @@ mod tests {
                 ..ToolCall::default()
             }],
             thoughts: vec![Thought {
-                redacted: Some("A".repeat(40)),
+                redacted: Some(Sealed::new(Origin::Claude, "A".repeat(40))),
                 ..Thought::default()
             }],
             ..Turn::default()

@@ -332,9 +332,6 @@ mod tests {
                 "{status} {code}"
             );
         }
-        let body = br#"{"error":{"code":"DeploymentNotFound","message":"m"}}"#;
-        let unknown = provider_error(404, body, None, scrub);
-        assert_eq!((unknown.status(), unknown.code()), (404, "model_not_found"));
     }
 
     #[test]
