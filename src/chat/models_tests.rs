@@ -447,3 +447,29 @@ fn dates_and_versions_are_told_from_names() {
         assert_eq!(undated(name), short);
     }
 }
+
+/// What was read in their makers' documents in November 2026.
+#[test]
+fn the_newest_models_take_the_efforts_that_are_documented() {
+    for (dialect, model, effort) in [
+        ("openai", "gpt-5.5", "none low medium high xhigh"),
+        ("openai", "gpt-5.6-sol", "none low medium high xhigh max"),
+        ("openai", "gpt-6-luna", "none low medium high xhigh max"),
+        ("openai", "gpt-6-astra", "low medium high xhigh max"),
+        ("openai", "gpt-6.1-sol", "low medium high xhigh max"),
+        ("openai", "grok-4.5", "low medium high"),
+        (
+            "gemini",
+            "gemini-3-flash-preview",
+            "minimal low medium high",
+        ),
+        ("gemini", "gemini-3.8-flash", "low medium high"),
+        ("anthropic", "claude-haiku-5-5", "low medium high xhigh max"),
+    ] {
+        assert_eq!(look(dialect, model).effort.join(" "), effort, "{model}");
+    }
+    assert!(look("anthropic", "claude-fable-5-2").thinks_always);
+    assert_eq!(look("openai", "grok-4-0709").thinking, Thinking::None);
+    let sonnet = look("anthropic", "claude-3-7-sonnet-20250219");
+    assert_eq!(sonnet.max_output, Some(64_000));
+}

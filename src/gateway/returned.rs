@@ -60,7 +60,8 @@ impl Returned {
             request_id: request_id(from, provider),
             retry_after_ms: retry_after_ms(from),
         };
-        for (name, value) in &from.headers {
+        let limits = |name: &HeaderName| name.as_str().contains("ratelimit-");
+        for (name, value) in from.headers.iter().filter(|(name, _)| limits(name)) {
             let Some(text) = passable(value, provider) else {
                 continue;
             };

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::client::{Request, Response};
 use crate::gateway::{Gateway, KEY, SECRET_VARIABLE, chat_request, model, own_key};
 use crate::provider::{Provider, Script, fail, status};
+use crate::wait::eventually;
 
 /// A `[providers.NAME]` stanza of any dialect.
 fn stanza(name: &str, dialect: &str, base: &str, provider: &Provider) -> String {
@@ -283,11 +284,11 @@ fn rate_limits_have_openais_names_on_every_lane_and_ids_are_told_apart() {
             assert_eq!(answer.json()["request_id"], id, "{}", answer.text());
         }
     }
-    let logged = gateway.stdout();
-    assert!(
-        logged.contains("\"request_id\":\"req_upstream_1\""),
-        "{logged}"
-    );
+    eventually("the provider's id is in the access log", || {
+        let logged = gateway.stdout();
+        let known = logged.contains("\"request_id\":\"req_upstream_1\"");
+        known.then_some(())
+    });
 }
 
 fn ask(path: &str) -> Request {

@@ -65,7 +65,7 @@ fn failure(speaker: &str, case: &Case) -> Result<Failure, String> {
     };
     let dialect = provider::dialect(speaker);
     if case.status < 300 {
-        return match dialect.answer(&body) {
+        return match dialect.answer(provider::model(speaker), &body) {
             Ok(Err(failure)) => Ok(failure),
             other => Err(format!("not read as a failure but as {other:?}")),
         };

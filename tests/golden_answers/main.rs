@@ -64,7 +64,7 @@ fn every_answer_reads_as_it_was_meant() {
     let mut problems = Problems::new("answers", &ANSWERS_AWAITED);
     for input in inputs("answers", &["json"]) {
         let dialect = provider::dialect(&input.speaker);
-        let told = match dialect.answer(&input.bytes) {
+        let told = match dialect.answer(provider::model(&input.speaker), &input.bytes) {
             Ok(told) => told.map_err(|failure| refusal(failure, str::to_owned)),
             Err(e) => Err(provider::broken(&e.to_string())),
         };

@@ -166,9 +166,17 @@ fn frames_are_as_botocore_reads_them() {
     assert_eq!(hex, KNOWN);
 }
 
+/// The model that was asked, where an answer is read by it.
+pub fn model(speaker: &str) -> &'static str {
+    match speaker {
+        "bedrock" => "anthropic.claude-sonnet-4-5-20250929-v1:0",
+        _ => "m",
+    }
+}
+
 /// Passes a stream on as the gateway does, in pieces of `size` bytes.
 pub fn relay(speaker: &str, format: Format, wire: &[u8], size: usize, usage: bool) -> String {
-    let mut decoder = dialect(speaker).decoder(1 << 20);
+    let mut decoder = dialect(speaker).decoder(model(speaker), 1 << 20);
     let mut encoder = format.face().encoder(label(usage));
     let mut out = Vec::new();
     let mut pieces = wire.chunks(size);
@@ -200,7 +208,7 @@ pub fn relay(speaker: &str, format: Format, wire: &[u8], size: usize, usage: boo
 
 /// What [`Event`] promises, for whatever a provider sends.
 pub fn events_in_order(speaker: &str, wire: &[u8]) -> Result<(), String> {
-    let mut decoder = dialect(speaker).decoder(1 << 20);
+    let mut decoder = dialect(speaker).decoder(model(speaker), 1 << 20);
     let mut events = Vec::new();
     let read = decoder.push(Bytes::copy_from_slice(wire), &mut events);
     if read.is_ok() {
@@ -265,6 +273,9 @@ impl Order {
             | Event::Thought { choice, .. }
             | Event::Signature { choice, .. }
             | Event::RedactedThought { choice, .. }
+            | Event::Image { choice, .. }
+            | Event::Audio { choice, .. }
+            | Event::Native { choice, .. }
             | Event::Annotations { choice, .. }
             | Event::Logprobs { choice, .. } => self.open(*choice)?,
         }
