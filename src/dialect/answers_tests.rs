@@ -197,7 +197,7 @@ fn shown() -> (Answer, Vec<Event>) {
     let parts = json!([{"text": "a"}, {"inlineData": {"mimeType": "image/png", "data": "QUJD"}},
         {"text": "b"}, {"inlineData": {"mimeType": "audio/L16;rate=24000", "data": "RA=="}}]);
     let reply = json!({"candidates": [{"content": {"parts": parts}, "finishReason": "STOP"}]});
-    let stream = sse(&[reply.clone()]);
+    let stream = sse(std::slice::from_ref(&reply));
     (read(&GEMINI, &reply.to_string()), decoded(&GEMINI, &stream))
 }
 

@@ -6,7 +6,7 @@
 use super::anthropic::Anthropic;
 use super::bedrock::Bedrock;
 use super::gemini::{Flavour, Gemini};
-use super::messages_face::MessagesFace;
+use super::messages_face::{MessagesFace, is_tagged};
 use super::openai_chat::Chat;
 use super::responses_face::Responses;
 use super::{Dialect, Face, Label, Target};
@@ -434,6 +434,16 @@ fn what_another_model_signed_is_not_sent_but_named() {
         let (body, _) = sent(&gemini(), &client, &whole(&claude(), &client));
         let sentinel = "c2tpcF90aG91Z2h0X3NpZ25hdHVyZV92YWxpZGF0b3I=";
         assert!(body.to_string().contains(sentinel), "{body}");
+    }
+}
+
+#[test]
+fn a_messages_request_shows_whether_it_holds_what_others_sealed() {
+    let messages = || clients().into_iter().nth(1).expect("the second");
+    for (provider, foreign) in [(claude(), false), (gemini(), true), (converse(), false)] {
+        let client = messages();
+        let next = (client.next)(&whole(&provider, &client)).to_string();
+        assert_eq!(is_tagged(next.as_bytes()), foreign, "{}", provider.model);
     }
 }
 

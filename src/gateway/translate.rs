@@ -60,7 +60,8 @@ pub fn prepare(
     strict: bool,
 ) -> Result<Sending, GatewayError> {
     let (operation, provider) = (outgoing.call.operation, &target.provider);
-    if provider.speaks(operation) {
+    let foreign = operation == Operation::Messages && messages_face::is_tagged(&outgoing.body);
+    if provider.speaks(operation) && !foreign {
         return Ok(Sending {
             lane: Lane::Pass,
             path: provider.path(operation, &target.model),

@@ -6,11 +6,11 @@ use serde_json::Value;
 use crate::chat::{Capabilities, Conversation, SamplingRule, Thinking};
 use crate::dialect::Face;
 use crate::dialect::openai_chat::Chat;
-use crate::error::GatewayError;
 
-/// The conversation that an OpenAI client asks for, or what is wrong with how it does.
-pub(super) fn conversation(body: &Value) -> Result<Conversation, GatewayError> {
-    Chat::default().parse(body.to_string().as_bytes())
+/// The conversation that an OpenAI client asks for.
+pub(super) fn conversation(body: &Value) -> Conversation {
+    let parsed = Chat::default().parse(body.to_string().as_bytes());
+    parsed.unwrap_or_else(|error| panic!("{error:?}: {body}"))
 }
 
 /// The capabilities that a case names; all others are as for an unknown model.

@@ -10,7 +10,10 @@ use serde_json::{Value, json};
 
 use super::client;
 use super::*;
-use crate::chat::{Capabilities, Choice, Finish, Sealed, Thought, ToolCall, Usage};
+use crate::chat::{
+    Capabilities, Choice, Content, Finish, Message, Part, Sealed, Source, Thought, Tool, ToolCall,
+    ToolChoice, Turn, Usage,
+};
 
 fn golden(folder: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -41,10 +44,7 @@ fn outcome(rendered: Result<Rendered, Unsupported>) -> Value {
 }
 
 fn render(name: &str, client: &Value, row: &Value) -> Value {
-    let asked = match client::conversation(client) {
-        Ok(asked) => asked,
-        Err(error) => return json!({"refused": error.param(), "reason": error.public()}),
-    };
+    let asked = client::conversation(client);
     let can = client::capabilities(row);
     let options = BTreeMap::new();
     let strict = row["strict"] == true;
@@ -115,13 +115,96 @@ fn arguments_reach_the_provider_as_written() {
         strict: true,
     };
     let rendered = Bedrock
-        .chat(&client::conversation(&client).unwrap(), target)
+        .chat(&client::conversation(&client), target)
         .unwrap();
     let body = String::from_utf8(rendered.body).unwrap();
     assert!(
         body.contains(r#""input":{"n": 12345678901234567890123.10}"#),
         "{body}"
     );
+}
+
+/// Chat clients are told so by their face; what other clients send is not asked this first.
+#[test]
+fn what_cannot_stand_where_it_does_is_refused() {
+    let parts = |content| {
+        vec![Part {
+            content,
+            cache: None,
+        }]
+    };
+    let user = || Message::User {
+        parts: vec![Part::text("Hi")],
+        name: None,
+    };
+    let image = Content::Image {
+        source: Source::from_url("data:image/png;base64,QUJD"),
+        detail: None,
+    };
+    let audio = Content::Audio {
+        data: "QUJD".into(),
+        format: "wav".into(),
+    };
+    let called = Message::Assistant(Turn {
+        calls: vec![call("a", "f", "{}")],
+        ..Turn::default()
+    });
+    let result = Message::Tool {
+        call_id: "a".into(),
+        parts: parts(audio),
+        is_error: false,
+    };
+    let tool = Tool {
+        name: "f".into(),
+        ..Tool::default()
+    };
+    let asked = |messages, tools, tool_choice| Conversation {
+        model: "m".into(),
+        messages,
+        tools,
+        tool_choice,
+        ..Conversation::default()
+    };
+    let system = Message::System {
+        parts: parts(image),
+    };
+    let missing = ToolChoice::Allowed {
+        required: false,
+        names: vec!["g".into()],
+    };
+    let tools = || vec![tool.clone()];
+    let cases = [
+        (
+            asked(vec![system, user()], vec![], None),
+            "messages[0].content[0]",
+        ),
+        (
+            asked(vec![user(), called, result], tools(), None),
+            "messages[2].content[0]",
+        ),
+        (
+            asked(vec![user()], vec![], Some(ToolChoice::Required)),
+            "tool_choice",
+        ),
+        (
+            asked(
+                vec![user()],
+                tools(),
+                Some(ToolChoice::Function("g".into())),
+            ),
+            "tool_choice",
+        ),
+        (asked(vec![user()], tools(), Some(missing)), "tool_choice"),
+    ];
+    let (can, options) = (Capabilities::default(), BTreeMap::new());
+    for (asked, param) in cases {
+        let target = Target {
+            capabilities: &can,
+            options: &options,
+            strict: false,
+        };
+        assert_eq!(Bedrock.chat(&asked, target).unwrap_err().param, param);
+    }
 }
 
 /// Of Anthropic's clients, that is: OpenAI's have no word for it.

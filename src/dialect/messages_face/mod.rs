@@ -3,7 +3,8 @@
 //!
 //! Requests become a [`Conversation`]; answers, streams and errors are written
 //! as Anthropic writes them. A request that goes to Anthropic itself does not
-//! come here: its bytes pass through.
+//! come here, but where it brings back what others sealed ([`is_tagged`]): its
+//! bytes pass through.
 //!
 //! An image or a sound that a model made, and a citation of what Anthropic does
 //! not cite, have no form here: the message (in a stream, the delta that ends
@@ -106,6 +107,13 @@ pub fn count_tokens_answer(tokens: u64) -> Vec<u8> {
 pub fn error(error: &GatewayError, request_id: &str) -> (u16, Vec<u8>) {
     let frame = error_frame(error, Some(request_id));
     (error_status(error), shape::json(&frame))
+}
+
+/// Whether a request brings back what models of others than Anthropic sealed: to
+/// Anthropic itself its bytes must then not pass, which refuses all of it for
+/// one signature that is not its own.
+pub fn is_tagged(body: &[u8]) -> bool {
+    memchr::memmem::find(body, b"\"tollgate:").is_some()
 }
 
 /// Anthropic's status of an error. It knows no 503; its clients retry 529.

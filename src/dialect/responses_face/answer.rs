@@ -168,10 +168,10 @@ fn index(annotation: &Value, name: &str) -> Option<usize> {
 /// An annotation counted from a later character.
 pub(super) fn shifted(mut annotation: Value, by: usize) -> Value {
     for name in ["start_index", "end_index"] {
-        if let Some(at) = index(&annotation, name) {
-            if let Some(fields) = annotation.as_object_mut() {
-                fields.insert(name.to_owned(), at.saturating_sub(by).into());
-            }
+        if let Some(at) = index(&annotation, name)
+            && let Some(fields) = annotation.as_object_mut()
+        {
+            fields.insert(name.to_owned(), at.saturating_sub(by).into());
         }
     }
     annotation

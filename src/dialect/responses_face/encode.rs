@@ -11,9 +11,9 @@ use serde_json::{Map, Value, json};
 
 use super::super::Label;
 use super::answer::{
-    self, Progress, Status, annotation, item_id, refusal_part, shifted, summary_part, text_part,
-    token_list,
+    self, Progress, Status, annotation, item_id, shifted, summary_part, token_list,
 };
+use super::open::{Call, Message, Part, Reasoning, with};
 use super::{Echo, error_object};
 use crate::chat::{Audio, Encoder, Event, Failure, Finish, Sealed, Source, Thought, Usage};
 use crate::error::GatewayError;
@@ -38,40 +38,6 @@ pub(super) struct Stream {
     sound: Option<Audio>,
     finish: Option<Finish>,
     usage: Option<Usage>,
-}
-
-struct Reasoning {
-    index: usize,
-    id: String,
-    thoughts: Vec<Thought>,
-    /// The running thought's text, if its part is open.
-    text: Option<String>,
-    /// Summary parts so far.
-    parts: usize,
-}
-
-struct Message {
-    index: usize,
-    id: String,
-    content: Vec<Value>,
-    part: Option<Part>,
-}
-
-enum Part {
-    Text {
-        text: String,
-        annotations: Vec<Value>,
-        logprobs: Vec<Value>,
-    },
-    Refusal(String),
-}
-
-struct Call {
-    index: usize,
-    id: String,
-    call_id: String,
-    name: String,
-    arguments: String,
 }
 
 impl Stream {
@@ -552,69 +518,5 @@ impl Encoder for Stream {
             "error": error_object(error),
         });
         self.send("error", fields, out);
-    }
-}
-
-impl Reasoning {
-    fn place(&self) -> Value {
-        json!({
-            "item_id": self.id,
-            "output_index": self.index,
-            "summary_index": self.parts,
-        })
-    }
-}
-
-impl Message {
-    fn place(&self) -> Value {
-        json!({
-            "item_id": self.id,
-            "output_index": self.index,
-            "content_index": self.content.len(),
-        })
-    }
-}
-
-impl Part {
-    const fn text() -> Self {
-        Self::Text {
-            text: String::new(),
-            annotations: Vec::new(),
-            logprobs: Vec::new(),
-        }
-    }
-
-    fn is_like(&self, other: &Self) -> bool {
-        std::mem::discriminant(self) == std::mem::discriminant(other)
-    }
-
-    fn value(&self) -> Value {
-        match self {
-            Self::Text {
-                text,
-                annotations,
-                logprobs,
-            } => text_part(text, annotations, logprobs),
-            Self::Refusal(text) => refusal_part(text),
-        }
-    }
-}
-
-impl Call {
-    /// Nothing but white space can follow a whole object.
-    fn is_whole(&self) -> bool {
-        let text = self.arguments.trim_start();
-        text.starts_with('{') && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
-    }
-}
-
-/// Two objects in one.
-fn with(place: &Value, fields: Value) -> Value {
-    match (place.clone(), fields) {
-        (Value::Object(mut all), Value::Object(more)) => {
-            all.extend(more);
-            Value::Object(all)
-        }
-        (place, _) => place,
     }
 }

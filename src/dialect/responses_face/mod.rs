@@ -20,6 +20,7 @@
 mod answer;
 mod encode;
 mod input;
+mod open;
 mod parse;
 #[cfg(test)]
 mod tests;
