@@ -39,8 +39,8 @@ fn places(body: &Value) -> Vec<Place> {
         Some(Value::Array(items)) => {
             let mut walk = Walk {
                 found,
-                after_turn: false,
                 turn: None,
+                spoke: false,
             };
             for (at, item) in items.iter().enumerate() {
                 walk.item(format!("input[{at}]"), item);
@@ -57,10 +57,10 @@ fn places(body: &Value) -> Vec<Place> {
 
 struct Walk {
     found: Vec<Place>,
-    /// The last of them is a turn of the model.
-    after_turn: bool,
     /// The turn of the model that goes on.
     turn: Option<Place>,
+    /// Its last item is a message.
+    spoke: bool,
 }
 
 impl Walk {
@@ -68,26 +68,29 @@ impl Walk {
         let text = |name: &str| item.get(name).and_then(Value::as_str);
         match (text("type").unwrap_or("message"), text("role")) {
             ("message", Some("assistant")) => {
-                self.open();
+                if self.spoke {
+                    self.flush();
+                }
                 let parts = parts(&format!("{at}.content"), item.get("content"));
                 self.running(at).parts.extend(parts);
+                self.spoke = true;
             }
-            ("reasoning", _) if !input::thoughts(item).is_empty() => {
-                self.open();
-                self.running(at);
+            ("image_generation_call", _) => {
+                self.running(at.clone()).parts.push(at);
+                self.spoke = true;
             }
-            ("reasoning", _) => {}
-            ("function_call", _) => self.running(at.clone()).calls.push(at),
+            ("reasoning", _) => {
+                if !input::thoughts(item).is_empty() {
+                    self.running(at);
+                    self.spoke = false;
+                }
+            }
+            ("function_call", _) => {
+                self.running(at.clone()).calls.push(at);
+                self.spoke = false;
+            }
             ("function_call_output", _) => self.push(at, "output", item),
             _ => self.push(at, "content", item),
-        }
-    }
-
-    /// After a message, another turn begins.
-    fn open(&mut self) {
-        let full = |turn: &Place| !turn.parts.is_empty() && turn.calls.is_empty();
-        if self.turn.as_ref().is_some_and(full) {
-            self.flush();
         }
     }
 
@@ -100,7 +103,6 @@ impl Walk {
 
     fn push(&mut self, at: String, field: &str, item: &Value) {
         self.flush();
-        self.after_turn = false;
         self.found.push(Place {
             parts: parts(&format!("{at}.{field}"), item.get(field)),
             whole: at,
@@ -108,16 +110,9 @@ impl Walk {
         });
     }
 
-    /// Thoughts alone belong to the turn before.
     fn flush(&mut self) {
-        let Some(turn) = self.turn.take() else {
-            return;
-        };
-        let thoughts_only = turn.parts.is_empty() && turn.calls.is_empty();
-        if !(thoughts_only && self.after_turn) {
-            self.found.push(turn);
-        }
-        self.after_turn = true;
+        self.found.extend(self.turn.take());
+        self.spoke = false;
     }
 }
 
