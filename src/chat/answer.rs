@@ -5,7 +5,7 @@
 use super::{Sealed, Source, Span};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// A whole answer.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -19,6 +19,9 @@ pub struct Answer {
     pub choices: Vec<Choice>,
     pub usage: Option<Usage>,
     pub service_tier: Option<String>,
+    /// What a provider of the client's own format tells besides, at its places:
+    /// `{"citations":[...],"usage":{"cost":1}}`.
+    pub other: Map<String, Value>,
 }
 
 /// One of an answer's choices. [`Choice::items`] tells it in its order.
@@ -257,6 +260,8 @@ pub enum Event {
     },
     /// The usage so far; the last one counts.
     Usage(Usage),
+    /// As [`Answer::other`]; the later adds to the earlier.
+    Other(Map<String, Value>),
     /// A sign of life.
     Ping,
     /// The provider's own terminal event: the stream is whole.

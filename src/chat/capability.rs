@@ -136,4 +136,26 @@ impl Losses {
         }
         Ok(())
     }
+
+    /// Drops what has no form, for a provider whose format is another than the client's.
+    ///
+    /// # Errors
+    /// Where the route is strict, and for whole parts of messages.
+    pub fn strays(&mut self, asked: &super::Conversation) -> Result<(), Unsupported> {
+        for stray in &asked.strays {
+            if stray.matters() {
+                let field = stray.field();
+                let kind = stray.value.get("type").and_then(serde_json::Value::as_str);
+                let reason = format!(
+                    "'{field}' of type '{}' is not supported by this model's provider.",
+                    kind.unwrap_or_default()
+                );
+                return Err(Unsupported::new(field, reason));
+            }
+            if !stray.is_echo() && !stray.names_tool(&asked.messages) {
+                self.drop(&stray.field())?;
+            }
+        }
+        Ok(())
+    }
 }

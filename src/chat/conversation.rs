@@ -34,6 +34,8 @@ pub struct Conversation {
     pub service_tier: Option<String>,
     /// Fields without a form here, by the name that the client gave them.
     pub other: Map<String, Value>,
+    /// The same below the top level.
+    pub strays: Vec<super::Stray>,
     pub stream: bool,
     /// The client wants the usage chunk of a stream.
     pub include_usage: bool,

@@ -11,6 +11,7 @@ pub mod models;
 mod operation;
 mod order;
 mod sealed;
+mod stray;
 
 pub use answer::*;
 pub use capability::*;
@@ -20,3 +21,4 @@ pub use inspect::{InspectError, Request, inspect};
 pub use operation::{Media, Operation, Speech};
 pub use order::{Item, Said, Slot, Span};
 pub use sealed::{Origin, Sealed};
+pub use stray::{Place, Stray};

@@ -53,7 +53,8 @@ fn unknown<'t>(text: &'t str, opening: &str) -> Option<(&'t str, Vec<&'t str>)> 
     Some((name, known.split('`').skip(1).step_by(2).collect()))
 }
 
-fn choices(name: &str, known: &[&str], kind: &str) -> String {
+/// A hint: what is known, and what of it may have been meant.
+pub fn choices(name: &str, known: &[&str], kind: &str) -> String {
     let list = known.join(", ");
     match nearest(name, known) {
         Some(near) => format!("did you mean {near}? known {kind}: {list}"),

@@ -22,6 +22,7 @@ mod value;
 pub use capability::Capability;
 pub use diagnostic::{Diagnostic, Path, Severity, printable};
 pub use load::{Loaded, load, load_rest, locate, read, with_lines};
+pub use message::choices;
 pub use name::{TargetName, is_plain};
 pub use secret::{Reference, ResolveError, Secret};
 pub use value::{Hash, HeaderSource, Output};

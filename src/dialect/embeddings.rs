@@ -2,6 +2,7 @@
 //! `{model, input, encoding_format, dimensions, user}` to
 //! `{object: "list", data: [{object, index, embedding}], model, usage}`.
 
+use super::openai_chat::shape::whole;
 use super::{Embeddings, Vectors};
 use crate::error::{ErrorKind, GatewayError};
 use base64::Engine;
@@ -48,13 +49,28 @@ pub fn parse(body: &[u8]) -> Result<Embeddings, GatewayError> {
             ));
         }
     };
-    let text = |value: Option<Value>| value.and_then(|v| v.as_str().map(str::to_owned));
+    let dimensions = match fields.remove("dimensions") {
+        None | Some(Value::Null) => None,
+        Some(value) => match whole(&value) {
+            Some(dimensions) => Some(dimensions),
+            None => return Err(refuse("dimensions", "'dimensions' is a whole number.")),
+        },
+    };
+    let user = match fields.remove("user") {
+        None | Some(Value::Null) => None,
+        Some(Value::String(user)) => Some(user),
+        Some(_) => return Err(refuse("user", "'user' is a text.")),
+    };
+    let model = fields.remove("model");
+    fields.retain(|_, value| !value.is_null());
     Ok(Embeddings {
-        model: text(fields.remove("model")).unwrap_or_default(),
+        model: model
+            .and_then(|model| model.as_str().map(str::to_owned))
+            .unwrap_or_default(),
         texts,
-        dimensions: fields.remove("dimensions").and_then(|v| v.as_u64()),
+        dimensions,
         base64,
-        user: text(fields.remove("user")),
+        user,
         other: fields,
     })
 }
@@ -115,6 +131,24 @@ mod tests {
                 "{bad}"
             );
         }
+    }
+
+    #[test]
+    fn wrong_types_are_refused_and_null_says_nothing() {
+        for (bad, param) in [
+            (r#"{"input":"a","dimensions":"x"}"#, "dimensions"),
+            (r#"{"input":"a","dimensions":1.5}"#, "dimensions"),
+            (r#"{"input":"a","user":7}"#, "user"),
+            (
+                r#"{"input":"a","encoding_format":"int8"}"#,
+                "encoding_format",
+            ),
+        ] {
+            let refused = parse(bad.as_bytes()).unwrap_err();
+            assert_eq!(refused.param(), Some(param), "{bad}");
+        }
+        let got = parse(br#"{"input":"a","dimensions":null,"user":null,"truncate":null}"#).unwrap();
+        assert_eq!((got.dimensions, got.user, got.other.len()), (None, None, 0));
     }
 
     #[test]

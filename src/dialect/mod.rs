@@ -16,6 +16,7 @@ pub mod messages_face;
 pub mod openai;
 pub mod openai_chat;
 pub mod openai_completions;
+pub mod option;
 mod places;
 pub mod rate_limits;
 pub mod responses_face;
@@ -56,6 +57,14 @@ pub struct Target<'a> {
 
 /// A provider's wire format.
 pub trait Dialect: Send + Sync {
+    /// What may stand in `[providers.NAME.options]`.
+    fn options(&self) -> &'static [option::Opt];
+
+    /// What is wrong with the options of a provider.
+    fn problems(&self, written: &BTreeMap<String, String>) -> Vec<option::Problem> {
+        option::problems(self.options(), written)
+    }
+
     /// Writes a conversation.
     ///
     /// # Errors

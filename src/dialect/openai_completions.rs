@@ -227,7 +227,8 @@ impl Encoder for Chunks {
             | Event::Audio { .. }
             | Event::Annotations { .. }
             | Event::Native { .. }
-            | Event::Logprobs { .. } => {}
+            | Event::Logprobs { .. }
+            | Event::Other(_) => {}
         }
     }
 

@@ -15,6 +15,7 @@ use super::upstream::media_type;
 use crate::chat::{self, Answer, Decoder, Operation, Speech};
 use crate::dialect::Vectors;
 use crate::dialect::openai::{self, Progress};
+use crate::dialect::openai_chat;
 use crate::error::{ErrorKind, GatewayError};
 use crate::route::endpoint::Address;
 use crate::table::{Limits, Provider};
@@ -316,7 +317,10 @@ async fn passing(
         Ok(Form::Events) => events(plan, open, by).await,
         Ok(Form::Json) => {
             let body = json(plan, open, by, is_framed(head)).await?;
-            Ok(Body::Whole(body))
+            match openai_chat::failure_in(&body) {
+                Some(failure) => Err(translated::told(plan, failure)),
+                None => Ok(Body::Whole(body)),
+            }
         }
         Ok(Form::Bytes) => raw(plan, open, by, status).await,
         Err(why) => {

@@ -27,6 +27,8 @@ pub async fn read_answer(
         }
         Ok(_) if streamed && plan.stream => events(plan, open, by).await,
         Ok(Form::Json) if !plan.stream => whole(plan, open, head, by).await,
+        // In place of a stream: an error, or a provider that does not stream.
+        Ok(Form::Json) => events(plan, open, by).await,
         Ok(_) => {
             open.cancel().await;
             Err(Failure::invalid(
@@ -116,7 +118,11 @@ fn says_something(event: &Event) -> bool {
         Event::Text { text, .. } | Event::Thought { text, .. } | Event::Refusal { text, .. } => {
             !text.is_empty()
         }
-        Event::Start { .. } | Event::Ping | Event::Usage(_) | Event::Failed(_) => false,
+        Event::Start { .. }
+        | Event::Ping
+        | Event::Usage(_)
+        | Event::Other(_)
+        | Event::Failed(_) => false,
         _ => true,
     }
 }

@@ -50,6 +50,7 @@ impl<'a> Compiler<'a> {
         written: &'a config::Provider,
     ) -> Option<Provider> {
         let origins = self.origins(name, written);
+        self.options(name, written);
         let (headers, secrets) = self.headers(name, written)?;
         let credential = self.credential(name, written, &origins);
         if self.absent.contains(name) {
@@ -74,7 +75,7 @@ impl<'a> Compiler<'a> {
         Some(Provider {
             name: name.into(),
             dialect: written.dialect,
-            wire: wire(written.dialect),
+            wire: wire(written.dialect, &written.options),
             options: written.options.clone(),
             capabilities: self.known(name, written.dialect),
             pool: self.pool(name, spec),
@@ -93,6 +94,22 @@ impl<'a> Compiler<'a> {
         };
         let said = self.config.capabilities.iter().filter(concerns);
         Known::new(&self.capabilities, said.map(row).collect(), family(dialect))
+    }
+
+    fn options(&mut self, name: &str, written: &config::Provider) {
+        let dialect = wire(written.dialect, &written.options);
+        for problem in dialect.problems(&written.options) {
+            let at = path(["providers", name, "options", &problem.name]);
+            match problem.wrong {
+                Some(expected) => self.error(at, format!("expected {expected}"), ""),
+                None => {
+                    let known: Vec<&str> = dialect.options().iter().map(|opt| opt.name).collect();
+                    let message = format!("unknown option {}", problem.name);
+                    let hint = config::choices(&problem.name, &known, "options");
+                    self.error(at, message, &hint);
+                }
+            }
+        }
     }
 
     fn pool(&self, name: &str, spec: PoolSpec) -> Arc<Pool> {

@@ -8,7 +8,7 @@ use crate::dialect::anthropic::Anthropic;
 use crate::dialect::bedrock::Bedrock;
 use crate::dialect::cohere::Cohere;
 use crate::dialect::gemini::{Flavour, Gemini};
-use crate::dialect::openai_chat::Compatible;
+use crate::dialect::openai_chat::{self, Compatible};
 use crate::route::balance::Pool;
 use crate::units::Pattern;
 use http::{HeaderName, HeaderValue};
@@ -41,9 +41,17 @@ const AI_STUDIO: Gemini = Gemini::new(Flavour::AiStudio);
 const VERTEX: Gemini = Gemini::new(Flavour::Vertex);
 
 /// The code of a dialect.
-pub(super) fn wire(dialect: Dialect) -> &'static dyn crate::dialect::Dialect {
+pub(super) fn wire(
+    dialect: Dialect,
+    options: &BTreeMap<String, String>,
+) -> &'static dyn crate::dialect::Dialect {
     match dialect {
-        Dialect::OpenAi | Dialect::Azure => &Compatible,
+        Dialect::OpenAi | Dialect::Azure => {
+            match options.get("think_tags").is_some_and(|flag| flag == "true") {
+                true => &Compatible { think_tags: true },
+                false => &Compatible { think_tags: false },
+            }
+        }
         Dialect::Anthropic => &Anthropic,
         Dialect::Gemini => &AI_STUDIO,
         Dialect::Vertex => &VERTEX,
@@ -70,11 +78,13 @@ impl Provider {
     }
 
     /// Does the provider speak the client's format itself, so that bytes can
-    /// pass? Of the OpenAI-compatible, only some have Responses: they say so
-    /// with the option `responses = "native"`.
+    /// pass? Of the OpenAI-compatible, those that depart from OpenAI in
+    /// something do not, and only some have Responses: their options say so.
     pub fn speaks(&self, operation: Operation) -> bool {
         match (self.dialect, operation.speech()) {
-            (Dialect::OpenAi | Dialect::Azure, Speech::OpenAi) => true,
+            (Dialect::OpenAi | Dialect::Azure, Speech::OpenAi) => {
+                openai_chat::passes(&self.options, operation)
+            }
             (Dialect::OpenAi | Dialect::Azure, Speech::Responses) => {
                 self.options.get("responses").is_some_and(|r| r == "native")
             }
@@ -83,18 +93,10 @@ impl Provider {
         }
     }
 
-    /// Where an operation is, below the base URL, for bytes that pass. Azure's
-    /// older form names the deployment there (option `api_version`).
+    /// Where an operation is, below the base URL, for bytes that pass.
     pub fn path(&self, operation: Operation, model: &str) -> String {
-        match (self.dialect, self.options.get("api_version")) {
-            (Dialect::Azure, Some(version)) if operation.speech() == Speech::OpenAi => {
-                let deployment = segment(model);
-                format!(
-                    "/openai/deployments/{deployment}{}?api-version={}",
-                    operation.path(),
-                    segment(version)
-                )
-            }
+        match self.dialect {
+            Dialect::OpenAi | Dialect::Azure => openai_chat::path(&self.options, operation, model),
             _ => operation.path().to_owned(),
         }
     }
@@ -114,20 +116,6 @@ impl Provider {
             None => text,
         }
     }
-}
-
-/// Percent-encodes what is not unreserved (RFC 3986, 2.3).
-fn segment(text: &str) -> String {
-    use std::fmt::Write;
-    text.bytes().fold(String::new(), |mut out, b| {
-        if b.is_ascii_alphanumeric() || b"-._~".contains(&b) {
-            out.push(char::from(b));
-        } else {
-            // Writing to a String does not fail.
-            let _ = write!(out, "%{b:02X}");
-        }
-        out
-    })
 }
 
 impl std::fmt::Debug for Provider {

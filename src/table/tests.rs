@@ -235,3 +235,52 @@ fn secrets_are_scrubbed_and_not_shown() {
     );
     assert!(!format!("{table:?} {}", table.redacted).contains("canary"));
 }
+
+#[test]
+fn options_are_checked_with_their_dialect() {
+    let check = |dialect: &str, options: &str| {
+        let text = format!(
+            "[providers.a]\ndialect = \"{dialect}\"\nbase_url = \"http://127.0.0.1:1/v1\"\n[providers.a.options]\n{options}\n"
+        );
+        let said = compile(&text).1;
+        let errors = said
+            .iter()
+            .filter(|d| d.severity == config::Severity::Error);
+        let said: Vec<String> = errors.map(|d| d.render("f")).collect();
+        said.join("\n")
+    };
+    for (dialect, good) in [
+        (
+            "openai",
+            "temperature_min = \"0.01\"\nextra = '{\"a\":1}'\ndrop = \"a,b\"",
+        ),
+        ("azure", "api_version = \"2024-10-21\""),
+        ("anthropic", "anthropic_version = \"2023-06-01\""),
+        ("vertex", "project = \"p\"\nlabels = '{\"a\":\"b\"}'"),
+    ] {
+        assert_eq!(check(dialect, good), "", "{dialect}");
+    }
+    for (dialect, bad, expected) in [
+        (
+            "openai",
+            "temprature_min = \"1\"",
+            "did you mean temperature_min?",
+        ),
+        ("openai", "temperature_min = \"warm\"", "expected a number"),
+        ("openai", "extra = \"[1]\"", "expected a JSON object"),
+        (
+            "openai",
+            "top_k = \"yes\"",
+            "expected \"true\" or \"false\"",
+        ),
+        ("openai", "reasoning = \"much\"", "one of effort, thinking"),
+        ("openai", "project = \"p\"", "unknown option project"),
+        ("gemini", "project = \"p\"", "unknown option project"),
+        ("vertex", "labels = \"[]\"", "expected a JSON object"),
+        ("cohere", "x = \"y\"", "unknown option x"),
+    ] {
+        let said = check(dialect, bad);
+        assert!(said.contains(expected), "{dialect} {bad}: {said}");
+        assert!(said.contains("providers.a.options"), "{said}");
+    }
+}

@@ -8,5 +8,6 @@
 pub mod eventstream;
 pub mod json;
 pub mod multipart;
+pub mod percent;
 pub mod sigv4;
 pub mod sse;

@@ -7,6 +7,7 @@
 
 use std::fmt::{self, Write as _};
 
+use super::percent;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
@@ -183,31 +184,12 @@ fn canonical_path(path: &str) -> String {
     let mut out = String::with_capacity(path.len());
     for segment in &kept {
         out.push('/');
-        percent_encode(segment, &mut out);
+        percent::encode(segment, &mut out);
     }
     if kept.is_empty() || path.ends_with('/') {
         out.push('/');
     }
     out
-}
-
-/// Appends a text with every byte but the unreserved characters of RFC 3986 percent-encoded.
-pub fn percent_encode(text: &str, out: &mut String) {
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            push_percent(byte, out);
-        }
-    }
-}
-
-fn push_percent(byte: u8, out: &mut String) {
-    out.push('%');
-    for digit in [byte >> 4, byte & 15] {
-        let digit = char::from_digit(u32::from(digit), 16).unwrap_or('0');
-        out.push(digit.to_ascii_uppercase());
-    }
 }
 
 /// The query sorted by name and value. It is encoded already, and only once here.

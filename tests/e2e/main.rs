@@ -27,6 +27,7 @@ mod access_log;
 mod adversity;
 mod body;
 mod cli;
+mod compatible;
 mod credential_aws;
 mod credential_google;
 mod endpoints;

@@ -33,6 +33,7 @@ mod request_tests;
 #[cfg(test)]
 mod tests;
 
+use super::option::{Form, Opt};
 use super::{Dialect, Embeddings, Rendered, Target, Vectors};
 use crate::chat::{Answer, Conversation, DecodeError, Decoder, Failure, Losses, Unsupported};
 use body::Body;
@@ -46,9 +47,28 @@ const VERSION: &str = "2023-06-01";
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Anthropic;
 
+const OPTIONS: &[Opt] = &[
+    Opt::new("anthropic_version", Form::Text, "default 2023-06-01"),
+    Opt::new(
+        "anthropic_beta",
+        Form::List,
+        "beta features, sent as they are",
+    ),
+    Opt::new(
+        "json_object",
+        Form::Word(&["drop"]),
+        "drop: a request for json_object is sent without it, where the route is lenient",
+    ),
+];
+
 impl Dialect for Anthropic {
+    fn options(&self) -> &'static [Opt] {
+        OPTIONS
+    }
+
     fn chat(&self, asked: &Conversation, target: Target<'_>) -> Result<Rendered, Unsupported> {
         let mut losses = Losses::new(target.strict);
+        losses.strays(asked)?;
         let body = request::chat(asked, target, &mut losses)?;
         rendered("/messages", &body, target, losses)
     }

@@ -19,8 +19,9 @@ mod tools;
 use serde::Deserialize;
 
 use crate::chat::{Answer, Conversation, DecodeError, Decoder, Failure, Origin, Unsupported};
+use crate::dialect::option::{Form, Opt};
 use crate::dialect::{Dialect, Embeddings, Rendered, Target, Vectors};
-use crate::wire::sigv4::percent_encode;
+use crate::wire::percent;
 
 /// The name of the tool whose input is the answer, where a form of answer is emulated by a
 /// forced call. It is the only thing that tells the reader of an answer that it was: no state is
@@ -31,7 +32,17 @@ const ANSWER_TOOL: &str = "tollgate_answer";
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Bedrock;
 
+const OPTIONS: &[Opt] = &[Opt::new(
+    "region",
+    Form::Text,
+    "where the models are, for signatures",
+)];
+
 impl Dialect for Bedrock {
+    fn options(&self) -> &'static [Opt] {
+        OPTIONS
+    }
+
     fn chat(&self, asked: &Conversation, target: Target<'_>) -> Result<Rendered, Unsupported> {
         request::chat(asked, target)
     }
@@ -94,7 +105,7 @@ fn path(model: &str, operation: &str) -> Result<String, Unsupported> {
         return Err(Unsupported::new("model", "This is not the id of a model."));
     }
     let mut path = String::from("/model/");
-    percent_encode(model, &mut path);
+    percent::encode(model, &mut path);
     path.push('/');
     path.push_str(operation);
     Ok(path)

@@ -9,6 +9,7 @@ use crate::dialect::{Rendered, Target, meaningful};
 
 pub(super) fn chat(asked: &Conversation, target: Target<'_>) -> Result<Rendered, Unsupported> {
     let mut losses = Losses::new(target.strict);
+    losses.strays(asked)?;
     let body = body(asked, target, &mut losses)?;
     let operation = if asked.stream {
         "converse-stream"

@@ -38,11 +38,9 @@ pub(super) fn read(body: &[u8]) -> Result<Result<Answer, Failure>, DecodeError> 
     };
     Ok(Ok(Answer {
         id,
-        model: None,
-        created: None,
         choices: vec![choice],
         usage: usage(body.get("usage")),
-        service_tier: None,
+        ..Answer::default()
     }))
 }
 

@@ -15,6 +15,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
+use super::option::Opt;
 use super::{Dialect, Embeddings, Rendered, Target, Vectors};
 use crate::chat::{Answer, Conversation, DecodeError, Decoder, Failure, Unsupported};
 
@@ -23,6 +24,10 @@ use crate::chat::{Answer, Conversation, DecodeError, Decoder, Failure, Unsupport
 pub struct Cohere;
 
 impl Dialect for Cohere {
+    fn options(&self) -> &'static [Opt] {
+        &[]
+    }
+
     fn chat(&self, asked: &Conversation, target: Target<'_>) -> Result<Rendered, Unsupported> {
         request::chat(asked, target)
     }

@@ -17,6 +17,7 @@ const NATIVE: [&str; 4] = ["documents", "citation_options", "safety_mode", "prio
 
 pub(super) fn chat(asked: &Conversation, target: Target<'_>) -> Result<Rendered, Unsupported> {
     let mut losses = Losses::new(target.strict);
+    losses.strays(asked)?;
     let mut body = Map::new();
     body.insert("model".into(), asked.model.as_str().into());
     body.insert(

@@ -32,9 +32,10 @@ mod tools;
 #[cfg(test)]
 mod tests;
 
+use super::option::{Form, Opt};
 use super::{Dialect, Embeddings, Rendered, Target, Vectors};
 use crate::chat::{Answer, Conversation, DecodeError, Decoder, Failure, Losses, Unsupported};
-use std::fmt::Write as _;
+use crate::wire::percent;
 
 /// Whose `generateContent`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,11 +53,6 @@ pub struct Gemini {
 impl Gemini {
     pub const fn new(flavour: Flavour) -> Self {
         Self { flavour }
-    }
-
-    /// Says what is wrong with a provider's options, an entry each.
-    pub fn problems(&self, options: &std::collections::BTreeMap<String, String>) -> Vec<String> {
-        request::problems(self.flavour, options)
     }
 
     fn path(self, model: &str, method: &str, target: Target<'_>) -> String {
@@ -78,9 +74,43 @@ impl Gemini {
     }
 }
 
+const SAFETY: Opt = Opt::new(
+    "safety_settings",
+    Form::Array,
+    "sent with every request: [{\"category\":\"...\",\"threshold\":\"OFF\"}]",
+);
+
+const VERTEX: &[Opt] = &[
+    SAFETY,
+    Opt::new(
+        "project",
+        Form::Text,
+        "where the models are; without one, express mode",
+    ),
+    Opt::new("location", Form::Text, "default global"),
+    Opt::new(
+        "labels",
+        Form::Object,
+        "an object of strings, sent with every request",
+    ),
+    Opt::new(
+        "embedding_method",
+        Form::Word(&["predict", "embedContent"]),
+        "default predict",
+    ),
+];
+
 impl Dialect for Gemini {
+    fn options(&self) -> &'static [Opt] {
+        match self.flavour {
+            Flavour::AiStudio => &[SAFETY],
+            Flavour::Vertex => VERTEX,
+        }
+    }
+
     fn chat(&self, asked: &Conversation, target: Target<'_>) -> Result<Rendered, Unsupported> {
         let mut losses = Losses::new(target.strict);
+        losses.strays(asked)?;
         let body = request::body(self.flavour, asked, target, &mut losses)?;
         let body = request::bytes(&body)?;
         // Without `alt=sse` a stream is one JSON array.
@@ -159,13 +189,6 @@ impl Dialect for Gemini {
 /// Encodes a name so that it is one segment of a path, whatever it holds.
 fn segment(name: &str) -> String {
     let mut encoded = String::with_capacity(name.len());
-    for byte in name.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'@') {
-            encoded.push(char::from(byte));
-        } else {
-            // Writing to a string does not fail.
-            let _ = write!(encoded, "%{byte:02X}");
-        }
-    }
+    percent::encode_but(name, b"@", &mut encoded);
     encoded
 }

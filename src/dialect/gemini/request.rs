@@ -445,28 +445,6 @@ fn is_label((key, value): (&String, &Value)) -> bool {
     starts && fits(key) && value.as_str().is_some_and(fits)
 }
 
-/// What is wrong with a provider's options.
-pub(super) fn problems(flavour: Flavour, options: &Options) -> Vec<String> {
-    let mut problems = Vec::new();
-    problems.extend(safety(options).err().map(|problem| problem.reason));
-    let nothing = Conversation::default();
-    let labels = labels(flavour, &nothing, options, &mut Losses::new(false));
-    problems.extend(labels.err().map(|problem| problem.reason));
-    for name in options.keys() {
-        let known = match name.as_str() {
-            "safety_settings" => true,
-            "project" | "location" | "labels" | "embedding_method" => flavour == Flavour::Vertex,
-            _ => false,
-        };
-        if !known {
-            problems.push(format!(
-                "The option '{name}' means nothing to this dialect."
-            ));
-        }
-    }
-    problems
-}
-
 fn put(config: &mut Map<String, Value>, name: &str, value: Option<impl Serialize>) {
     if let Some(value) = value {
         let value = json!(value);

@@ -54,6 +54,7 @@ impl Reader {
         let mut fields = Fields::of(raw, at)?;
         let role = fields.need_string("role")?;
         let content = fields.need("content")?;
+        self.leave("messages", &fields);
         let inside = At::Key(at, "content");
         match role.as_str() {
             "user" => self.user(content, &inside),
@@ -78,10 +79,12 @@ impl Reader {
             for (i, raw) in blocks.into_iter().enumerate() {
                 let at = At::Index(at, i);
                 let mut block = Fields::of(raw, &at)?;
-                match block.need_string("type")?.as_str() {
+                let kind = block.need_string("type")?;
+                match kind.as_str() {
                     "tool_result" => self.tool_result(&mut block)?,
                     kind => self.part(kind, &mut block, &mut parts)?,
                 }
+                self.leave(&kind, &block);
             }
         }
         if !parts.is_empty() {
@@ -129,7 +132,8 @@ impl Reader {
         block: &mut Fields<'_, '_>,
         turn: &mut Turn,
     ) -> Result<(), GatewayError> {
-        match block.need_string("type")?.as_str() {
+        let kind = block.need_string("type")?;
+        match kind.as_str() {
             "thinking" => turn.think(Thought {
                 text: block.need_string("thinking")?,
                 signature: block
@@ -155,6 +159,7 @@ impl Reader {
                 parts.into_iter().for_each(|part| turn.say(part));
             }
         }
+        self.leave(&kind, block);
         Ok(())
     }
 
@@ -194,8 +199,18 @@ impl Reader {
                 return Err(unsupported(&at, &kind));
             }
             self.part(&kind, &mut block, out)?;
+            self.leave(&kind, &block);
         }
         Ok(())
+    }
+
+    /// Notes members that nobody read, so that they are not lost in silence.
+    fn leave(&mut self, kind: &str, fields: &Fields<'_, '_>) {
+        /// What an answer says of its blocks, and clients send back.
+        const ECHOES: [&str; 2] = ["citations", "caller"];
+        for name in fields.left().filter(|name| !ECHOES.contains(name)) {
+            self.note(&format!("{kind}.{name}"));
+        }
     }
 
     /// A block that is what somebody said.

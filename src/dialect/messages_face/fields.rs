@@ -111,6 +111,12 @@ impl<'a, 'p> Fields<'a, 'p> {
         Ok(Some(CacheMark { ttl }))
     }
 
+    /// The names of what was not taken.
+    pub fn left(&self) -> impl Iterator<Item = &str> {
+        let said = self.members.iter().filter(|(_, raw)| raw.get() != "null");
+        said.map(|(name, _)| name.as_ref())
+    }
+
     /// What was not taken.
     pub fn rest(self) -> Result<Map<String, Value>, GatewayError> {
         let mut rest = Map::new();

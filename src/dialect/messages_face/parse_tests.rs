@@ -75,6 +75,23 @@ fn picture(source: Source) -> Part {
 }
 
 #[test]
+fn members_that_nobody_reads_are_noted() {
+    let body = r#"{"model":"m","max_tokens":1,"messages":[
+        {"role":"user","content":[{"type":"text","text":"a","mood":"good","citations":null}],"weight":1},
+        {"role":"assistant","content":[
+            {"type":"text","text":"b","citations":[]},
+            {"type":"tool_use","id":"t","name":"f","input":{},"caller":{"type":"direct"},"odd":1}]},
+        {"role":"user","content":[{"type":"tool_result","tool_use_id":"t","content":[{"type":"text","text":"r","x":2}]}]}]}"#;
+    let asked = parse(&serde_json::from_str(body).unwrap()).unwrap();
+    let mut noted: Vec<&str> = asked.other.keys().map(String::as_str).collect();
+    noted.sort_unstable();
+    assert_eq!(
+        noted,
+        ["messages.weight", "text.mood", "text.x", "tool_use.odd"]
+    );
+}
+
+#[test]
 fn whole_requests_are_as_blessed() {
     for (name, body) in client_cases() {
         let asked = MessagesFace

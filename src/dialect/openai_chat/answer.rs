@@ -1,8 +1,9 @@
 //! A compatible provider's whole answer.
 
 use super::pieces::{self, Ending};
-use super::stream::said;
-use super::{failure, shape};
+use super::stream::{piece_event, said};
+use super::think::Tags;
+use super::{besides, failure, shape};
 use crate::chat::{Answer, Choice, DecodeError, Event, Failure, ToolCall, gather};
 use crate::wire::json;
 use serde_json::{Map, Value};
@@ -11,12 +12,15 @@ use std::collections::BTreeSet;
 type Fields = Map<String, Value>;
 
 /// Reads a body of status 2xx; a failure may hide in it.
-pub(super) fn read(body: &[u8]) -> Result<Result<Answer, Failure>, DecodeError> {
+pub(super) fn read(body: &[u8], think_tags: bool) -> Result<Result<Answer, Failure>, DecodeError> {
     let value: Value = json::lenient(body).ok_or(DecodeError::Malformed("an answer in JSON"))?;
-    whole(&value)
+    whole(&value, think_tags)
 }
 
-pub(super) fn whole(value: &Value) -> Result<Result<Answer, Failure>, DecodeError> {
+pub(super) fn whole(
+    value: &Value,
+    think_tags: bool,
+) -> Result<Result<Answer, Failure>, DecodeError> {
     if let Some(failure) = failure::in_band(value) {
         return Ok(Err(failure));
     }
@@ -30,8 +34,9 @@ pub(super) fn whole(value: &Value) -> Result<Result<Answer, Failure>, DecodeErro
     let choices = choices.ok_or(DecodeError::Malformed("an answer with choices"))?;
     let id = pieces::id(body);
     let mut read = Vec::with_capacity(choices.len());
-    for (at, choice) in in_order(choices) {
-        match one(choice, at, id.as_deref()) {
+    let ordered = in_order(choices);
+    for (at, choice) in &ordered {
+        match one(choice, *at, id.as_deref(), think_tags) {
             Ok(choice) => read.push(choice),
             Err(failure) => return Ok(Err(failure)),
         }
@@ -43,6 +48,7 @@ pub(super) fn whole(value: &Value) -> Result<Result<Answer, Failure>, DecodeErro
         choices: read,
         usage: pieces::usage(body),
         service_tier: pieces::text(body, "service_tier").map(str::to_owned),
+        other: besides::told(body, ordered.into_iter()),
     }))
 }
 
@@ -58,14 +64,20 @@ fn in_order(choices: &[Value]) -> Vec<(u32, &Fields)> {
     (0..).zip(ordered.into_iter().map(|(_, map)| map)).collect()
 }
 
-fn one(map: &Fields, at: u32, answer: Option<&str>) -> Result<Choice, Failure> {
+fn one(map: &Fields, at: u32, answer: Option<&str>, think_tags: bool) -> Result<Choice, Failure> {
     let empty = Fields::new();
     let message = map
         .get("message")
         .and_then(Value::as_object)
         .unwrap_or(&empty);
     let mut events = Vec::new();
-    said(0, message, &mut events);
+    let mut tags = think_tags.then(Tags::default);
+    said(0, message, tags.as_mut(), &mut events);
+    let mut rest = Vec::new();
+    tags.iter_mut().for_each(|tags| tags.end(&mut rest));
+    for piece in rest {
+        piece_event(0, piece, &mut events);
+    }
     let calls = calls(message, at, answer);
     let called = !calls.is_empty();
     for (call, made) in (0..).zip(calls) {

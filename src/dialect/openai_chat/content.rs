@@ -1,7 +1,8 @@
 //! The content of a client's messages: a string, or parts.
 
 use super::shape::{Path, each, invalid, mistyped, need, object, string, take};
-use crate::chat::{CacheMark, Content, Origin, Part, Sealed, Source, Thought};
+use super::strays::Left;
+use crate::chat::{CacheMark, Content, Origin, Part, Place, Sealed, Source, Stray, Thought};
 use crate::error::GatewayError;
 use serde_json::{Map, Value};
 
@@ -19,6 +20,34 @@ pub(super) enum Speaker {
 pub(super) struct Contents {
     pub(super) parts: Vec<Part>,
     pub(super) thoughts: Vec<Thought>,
+    /// What is left of each part.
+    left: Vec<(usize, Left)>,
+    /// Parts of other kinds, each with the number of the part after it.
+    others: Vec<(usize, Value)>,
+}
+
+impl Contents {
+    pub(super) fn is_empty(&self) -> bool {
+        self.parts.is_empty() && self.others.is_empty()
+    }
+
+    /// Hands over what has no form.
+    pub(super) fn put_strays(&mut self, message: usize, strays: &mut Vec<Stray>) {
+        for (part, left) in self.left.drain(..) {
+            left.put(strays, |within| Place::Part {
+                message,
+                part,
+                within,
+            });
+        }
+        for (before, value) in self.others.drain(..) {
+            strays.push(Stray {
+                place: Place::Whole { message, before },
+                name: String::new(),
+                value,
+            });
+        }
+    }
 }
 
 /// Reads `content`.
@@ -64,11 +93,20 @@ fn part(
     let kind = need(&mut map, path, "type", string)?;
     let cache = cache_mark(&mut map, path)?;
     let bytes = matches!(speaker, Speaker::User | Speaker::Tool);
+    let mut left = Left::default();
     let content = match kind.as_str() {
         "text" => Content::Text(need(&mut map, path, "text", string)?),
-        "image_url" if bytes => need(&mut map, path, "image_url", image)?,
-        "input_audio" if speaker == Speaker::User => need(&mut map, path, "input_audio", audio)?,
-        "file" if bytes => need(&mut map, path, "file", file)?,
+        "image_url" if bytes => need(&mut map, path, "image_url", |value, path| {
+            image(value, path, &mut left)
+        })?,
+        "input_audio" if speaker == Speaker::User => {
+            need(&mut map, path, "input_audio", |value, path| {
+                audio(value, path, &mut left)
+            })?
+        }
+        "file" if bytes => need(&mut map, path, "file", |value, path| {
+            file(value, path, &mut left)
+        })?,
         "refusal" if speaker == Speaker::Assistant => {
             Content::Refusal(need(&mut map, path, "refusal", string)?)
         }
@@ -76,11 +114,30 @@ fn part(
             found.thoughts.push(thinking(&kind, &mut map, path)?);
             return Ok(());
         }
+        // A provider's own, such as Mistral's `document_url`.
+        kind if speaker == Speaker::User && !KINDS.contains(&kind) => {
+            map.insert("type".to_owned(), kind.into());
+            found.others.push((found.parts.len(), Value::Object(map)));
+            return Ok(());
+        }
         _ => return Err(invalid(&path.key("type"), expected(speaker))),
     };
+    left.keep(None, map);
+    found.left.push((found.parts.len(), left));
     found.parts.push(Part { content, cache });
     Ok(())
 }
+
+/// OpenAI's kinds of parts, and Anthropic's thoughts.
+const KINDS: [&str; 7] = [
+    "text",
+    "image_url",
+    "input_audio",
+    "file",
+    "refusal",
+    "thinking",
+    "redacted_thinking",
+];
 
 const fn expected(speaker: Speaker) -> &'static str {
     match speaker {
@@ -91,16 +148,22 @@ const fn expected(speaker: Speaker) -> &'static str {
     }
 }
 
-pub(super) fn image(value: Value, path: &Path<'_>) -> Result<Content, GatewayError> {
+pub(super) fn image(
+    value: Value,
+    path: &Path<'_>,
+    left: &mut Left,
+) -> Result<Content, GatewayError> {
     let (url, detail) = match value {
         // Mistral's shorter form.
         Value::String(url) => (url, None),
         other => {
             let mut map = object(other, path)?;
-            (
+            let read = (
                 need(&mut map, path, "url", string)?,
                 take(&mut map, path, "detail", string)?,
-            )
+            );
+            left.keep(Some("image_url"), map);
+            read
         }
     };
     let source = source(&url, &path.key("url"))?;
@@ -128,15 +191,17 @@ fn starts_with_data(url: &str) -> bool {
         .is_some_and(|scheme| scheme.eq_ignore_ascii_case("data:"))
 }
 
-fn audio(value: Value, path: &Path<'_>) -> Result<Content, GatewayError> {
+fn audio(value: Value, path: &Path<'_>, left: &mut Left) -> Result<Content, GatewayError> {
     let mut map = object(value, path)?;
-    Ok(Content::Audio {
+    let content = Content::Audio {
         data: need(&mut map, path, "data", string)?,
         format: need(&mut map, path, "format", string)?,
-    })
+    };
+    left.keep(Some("input_audio"), map);
+    Ok(content)
 }
 
-fn file(value: Value, path: &Path<'_>) -> Result<Content, GatewayError> {
+fn file(value: Value, path: &Path<'_>, left: &mut Left) -> Result<Content, GatewayError> {
     let mut map = object(value, path)?;
     let name = take(&mut map, path, "filename", string)?;
     let id = take(&mut map, path, "file_id", string)?;
@@ -147,6 +212,7 @@ fn file(value: Value, path: &Path<'_>) -> Result<Content, GatewayError> {
         (None, Some(id)) => Source::Id(id),
         (None, None) => return Err(super::shape::missing(&path.key("file_data"))),
     };
+    left.keep(Some("file"), map);
     Ok(Content::File { source, name })
 }
 

@@ -3,9 +3,9 @@
 //! same.
 
 use super::super::{Embeddings, Rendered, Target, Vectors};
-use super::options::Options;
+use super::options::{self, Options};
 use super::shape;
-use crate::chat::{DecodeError, Losses, Unsupported};
+use crate::chat::{DecodeError, Losses, Operation, Unsupported};
 use crate::wire::json;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -16,7 +16,7 @@ pub(super) fn render(asked: &Embeddings, target: Target<'_>) -> Result<Rendered,
     let mut losses = Losses::new(target.strict);
     let mut body: Map<String, Value> = asked.other.clone();
     let mut set = |name: &str, value: Value| body.insert(name.to_owned(), value);
-    if !options.flag("deployment") {
+    if !options.deployment() {
         set("model", asked.model.clone().into());
     }
     set("input", asked.texts.clone().into());
@@ -27,6 +27,12 @@ pub(super) fn render(asked: &Embeddings, target: Target<'_>) -> Result<Rendered,
     if let Some(user) = &asked.user {
         set("user", user.clone().into());
     }
+    for name in options.list("refuse") {
+        if body.contains_key(name) {
+            let reason = format!("'{name}' is not supported by this model's provider.");
+            return Err(Unsupported::new(name, reason));
+        }
+    }
     for name in options.list("drop") {
         let kept = matches!(name, "model" | "input");
         // The encoding is not the client's wish but this dialect's.
@@ -34,8 +40,16 @@ pub(super) fn render(asked: &Embeddings, target: Target<'_>) -> Result<Rendered,
             losses.drop(name)?;
         }
     }
+    for (from, to) in options.pairs("rename") {
+        if let Some(value) = body.remove(from) {
+            body.insert(to.to_owned(), value);
+        }
+    }
+    for (name, value) in options.object("embeddings_extra") {
+        body.entry(name).or_insert(value);
+    }
     Ok(Rendered {
-        path: options.path("/embeddings", &asked.model),
+        path: options::path(target.options, Operation::Embeddings, &asked.model),
         body: Value::Object(body).to_string().into_bytes(),
         headers: Vec::new(),
         dropped: losses.dropped,

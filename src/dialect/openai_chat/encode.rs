@@ -6,7 +6,7 @@
 //! stream that fails ends with an error instead.
 
 use super::super::{Label, openai};
-use super::whole;
+use super::{besides, whole};
 use crate::chat::{Audio, Encoder, Event, Finish, Native, Sealed, Source, Thought, Usage};
 use crate::error::{ErrorKind, GatewayError};
 use serde::Serialize;
@@ -23,6 +23,8 @@ pub(super) struct Chunks {
     head: Vec<u8>,
     choices: BTreeMap<u32, Choice>,
     usage: Option<Usage>,
+    /// What the provider told besides and no chunk told yet.
+    other: Map<String, Value>,
     closed: bool,
 }
 
@@ -57,6 +59,7 @@ impl Chunks {
             head: Vec::new(),
             choices: BTreeMap::new(),
             usage: None,
+            other: Map::new(),
             closed: false,
         }
     }
@@ -69,7 +72,18 @@ impl Chunks {
     }
 
     /// One chunk; `choice` is the JSON of its choice, if it has one.
-    fn chunk(&mut self, choice: &[u8], usage: Option<&Usage>, out: &mut Vec<u8>) {
+    fn chunk(&mut self, choice: &[u8], out: &mut Vec<u8>) {
+        self.chunk_with(choice, None, &Map::new(), out);
+    }
+
+    /// One chunk with more members.
+    fn chunk_with(
+        &mut self,
+        choice: &[u8],
+        usage: Option<Value>,
+        more: &Map<String, Value>,
+        out: &mut Vec<u8>,
+    ) {
         if self.head.is_empty() {
             self.start(None);
         }
@@ -79,9 +93,15 @@ impl Chunks {
         out.push(b']');
         if let Some(usage) = usage {
             out.extend_from_slice(b",\"usage\":");
-            write(&whole::usage(usage), out);
+            write(&usage, out);
         } else if self.label.include_usage {
             out.extend_from_slice(b",\"usage\":null");
+        }
+        for (name, value) in more {
+            out.push(b',');
+            write(name, out);
+            out.push(b':');
+            write(value, out);
         }
         out.extend_from_slice(b"}\n\n");
     }
@@ -90,7 +110,7 @@ impl Chunks {
         let mut text = format!("{{\"index\":{choice},\"delta\":").into_bytes();
         write(delta, &mut text);
         text.extend_from_slice(b",\"logprobs\":null,\"finish_reason\":null}");
-        self.chunk(&text, None, out);
+        self.chunk(&text, out);
     }
 
     /// The choice, opened by its role if this is its first chunk; `None` once
@@ -257,7 +277,7 @@ impl Chunks {
     fn logprobs(&mut self, choice: u32, logprobs: &Value, out: &mut Vec<u8>) {
         if self.open(choice, Some(""), out).is_some() {
             let text = json!({ "index": choice, "delta": {}, "logprobs": logprobs, "finish_reason": null });
-            self.chunk(text.to_string().as_bytes(), None, out);
+            self.chunk(text.to_string().as_bytes(), out);
         }
     }
 
@@ -275,12 +295,32 @@ impl Chunks {
             native = open.native.take();
         }
         let reason = whole::word(finish, self.legacy);
-        let mut text =
-            json!({ "index": choice, "delta": {}, "logprobs": null, "finish_reason": reason });
-        if let Some((text, native)) = text.as_object_mut().zip(native) {
-            text.extend(whole::native_fields(&native));
+        let mut text = Map::new();
+        text.insert("index".to_owned(), choice.into());
+        text.insert("delta".to_owned(), json!({}));
+        text.insert("logprobs".to_owned(), Value::Null);
+        text.insert("finish_reason".to_owned(), reason.into());
+        text.extend(native.iter().flat_map(whole::native_fields));
+        let own = usize::try_from(choice)
+            .ok()
+            .and_then(|at| self.other.get("choices")?.get(at)?.as_object());
+        if let Some(own) = own {
+            besides::add(&mut text, own);
+            // Of a whole answer: its messages were told in pieces.
+            text.remove("message");
         }
-        self.chunk(text.to_string().as_bytes(), None, out);
+        let more = self.besides();
+        let text = Value::Object(text).to_string();
+        self.chunk_with(text.as_bytes(), None, &more, out);
+    }
+
+    /// What the next chunk tells besides; the rest waits for its own.
+    fn besides(&mut self) -> Map<String, Value> {
+        let (kept, more) = std::mem::take(&mut self.other)
+            .into_iter()
+            .partition(|(name, _)| matches!(name.as_str(), "choices" | "usage"));
+        self.other = kept;
+        more
     }
 
     /// The answer is whole only if every choice of it is.
@@ -290,7 +330,13 @@ impl Chunks {
             return self.fail(&GatewayError::new(ErrorKind::UpstreamError, text), out);
         }
         if let Some(usage) = self.usage.filter(|_| self.label.include_usage) {
-            self.chunk(b"", Some(&usage), out);
+            let mut usage = whole::usage(&usage);
+            let more = self.other.get("usage").and_then(Value::as_object);
+            if let Some((usage, more)) = usage.as_object_mut().zip(more) {
+                besides::add(usage, more);
+            }
+            let more = self.besides();
+            self.chunk_with(b"", Some(usage), &more, out);
         }
         out.extend_from_slice(b"data: [DONE]\n\n");
         self.closed = true;
@@ -356,6 +402,7 @@ impl Encoder for Chunks {
             }
             Event::Finish { choice, finish } => self.finish(choice, finish, out),
             Event::Usage(usage) => self.usage = Some(usage),
+            Event::Other(more) => besides::update(&mut self.other, more),
             Event::Ping => out.extend_from_slice(b": ping\n\n"),
             Event::End => self.end(out),
             // Its text may hold what is not for the client: who relays the stream

@@ -46,6 +46,32 @@ fn error_of(value: &Value) -> Option<&Value> {
     (!none).then_some(error)
 }
 
+/// Bytes of a body of status 2xx that are looked at for a failure. One stands
+/// at the front, since there is little beside it.
+const FRONT: usize = 1024;
+
+/// Reads a failure in the body of an answer that is passed on as it came. Only
+/// what looks like one at its front is read.
+pub(super) fn in_body(body: &[u8]) -> Option<Failure> {
+    /// What only answers have, of all operations and formats.
+    const ANSWERS: [&str; 6] = ["choices", "data", "output", "content", "results", "text"];
+    let front = body.get(..FRONT).unwrap_or(body);
+    let says = |word: &[u8]| memchr::memmem::find(front, word).is_some();
+    if !says(b"\"error\"") && !says(b"\"base_resp\"") {
+        return None;
+    }
+    let value: Value = json::lenient(body)?;
+    let answers = |name: &str| {
+        value
+            .get(name)
+            .is_some_and(|value| !value.is_null() && value.as_array().is_none_or(|a| !a.is_empty()))
+    };
+    match ANSWERS.iter().any(|name| answers(name)) {
+        true => None,
+        false => in_band(&value),
+    }
+}
+
 /// An SSE event called `error`, whatever its data is.
 pub(super) fn named(data: &[u8]) -> Failure {
     let mut failure = match json::lenient::<Value>(data) {
@@ -99,7 +125,18 @@ fn told(value: &Value) -> Failure {
         .get("error")
         .and_then(Value::as_object)
         .unwrap_or(outer);
-    let message = word(inner, "message")
+    // Mistral wraps FastAPI's list in its message, as an object or as its text.
+    let wrapped = || match inner.get("message")? {
+        Value::Object(map) => detail(map.get("detail")?),
+        Value::String(text) if text.starts_with('{') => {
+            let map: Fields = serde_json::from_str(text).ok()?;
+            detail(map.get("detail")?)
+        }
+        list @ Value::Array(_) => detail(list),
+        _ => None,
+    };
+    let message = wrapped()
+        .or_else(|| word(inner, "message"))
         .or_else(|| word(outer, "error"))
         .or_else(|| detail(outer.get("detail")?));
     // Some put the kind of failure where others have a code.

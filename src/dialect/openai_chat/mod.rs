@@ -9,6 +9,7 @@
 //! back. What providers do differently is data ([`OPTIONS`]), not code.
 
 mod answer;
+mod besides;
 mod content;
 mod embeddings;
 mod encode;
@@ -20,14 +21,17 @@ mod pieces;
 mod reasoning;
 mod request;
 pub(crate) mod shape;
+mod strays;
 mod stream;
+mod think;
 mod tools;
 mod turns;
 pub(crate) mod whole;
 
-pub use options::OPTIONS;
+pub use options::{OPTIONS, passes, path};
 pub(crate) use parse::{fields, settings};
 
+use super::option::Opt;
 use super::{Dialect, Embeddings, Face, Label, Rendered, Target, Vectors, openai};
 use crate::chat::{Answer, Conversation, DecodeError, Decoder, Encoder, Failure, Unsupported};
 use crate::error::GatewayError;
@@ -79,21 +83,33 @@ impl Face for Chat {
     }
 }
 
+/// Whether a JSON body of status 2xx that is passed on is a failure after all.
+pub fn failure_in(body: &[u8]) -> Option<Failure> {
+    failure::in_body(body)
+}
+
 /// A provider that speaks Chat Completions, more or less.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Compatible;
+pub struct Compatible {
+    /// Its thoughts come inside the content (option `think_tags`).
+    pub think_tags: bool,
+}
 
 impl Dialect for Compatible {
+    fn options(&self) -> &'static [Opt] {
+        OPTIONS
+    }
+
     fn chat(&self, asked: &Conversation, target: Target<'_>) -> Result<Rendered, Unsupported> {
         request::chat(asked, target)
     }
 
     fn answer(&self, _: &str, body: &[u8]) -> Result<Result<Answer, Failure>, DecodeError> {
-        answer::read(body)
+        answer::read(body, self.think_tags)
     }
 
     fn decoder(&self, _: &str, limit: usize) -> Box<dyn Decoder> {
-        Box::new(stream::Chunks::new(limit))
+        Box::new(stream::Chunks::new(limit, self.think_tags))
     }
 
     fn failure(

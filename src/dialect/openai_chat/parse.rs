@@ -8,8 +8,11 @@ use super::reasoning;
 use super::shape::{
     Path, boolean, count, each, float, integer, invalid, mistyped, need, object, string, take,
 };
+use super::strays::Left;
 use super::{messages, tools};
-use crate::chat::{Conversation, Format, Logprobs, Message, Sampling, ToolChoice};
+use crate::chat::{
+    Conversation, Format, Logprobs, Message, Place, Sampling, Stray, Tool, ToolChoice,
+};
 use crate::error::{ErrorKind, GatewayError};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -54,10 +57,13 @@ pub(super) fn conversation(body: &[u8]) -> Result<Conversation, GatewayError> {
         ..Conversation::default()
     };
     let list = need(&mut map, &Path::Top, "messages", |value, _| Ok(value))?;
-    asked.messages = messages::list(list, &Path::Top.key("messages"))?;
+    asked.messages = messages::list(list, &Path::Top.key("messages"), &mut asked.strays)?;
     take_tools(&mut map, &mut asked)?;
     settings(&mut map, &mut asked)?;
-    asked.format = take(&mut map, &Path::Top, "response_format", format)?.unwrap_or_default();
+    asked.format = take(&mut map, &Path::Top, "response_format", |value, path| {
+        format(value, path, &mut asked.strays)
+    })?
+    .unwrap_or_default();
     asked.reasoning = reasoning::take_settings(&mut map)?;
     only_text(&mut map)?;
     asked.other = map;
@@ -134,8 +140,13 @@ fn stream_options(map: &mut Fields, asked: &mut Conversation) -> Result<(), Gate
     };
     let wanted = take(&mut options, &path, "include_usage", boolean)?;
     asked.include_usage = asked.stream && wanted == Some(true);
+    let obfuscated = take(&mut options, &path, "include_obfuscation", boolean)?;
+    options.retain(|_, value| !value.is_null());
+    if !options.is_empty() {
+        map.insert("stream_options".to_owned(), Value::Object(options));
+    }
     // False asks for what is done anyway.
-    if take(&mut options, &path, "include_obfuscation", boolean)? == Some(true) {
+    if obfuscated == Some(true) {
         map.insert(
             "stream_options.include_obfuscation".to_owned(),
             Value::Bool(true),
@@ -144,7 +155,7 @@ fn stream_options(map: &mut Fields, asked: &mut Conversation) -> Result<(), Gate
     Ok(())
 }
 
-fn format(value: Value, path: &Path<'_>) -> Result<Format, GatewayError> {
+fn format(value: Value, path: &Path<'_>, strays: &mut Vec<Stray>) -> Result<Format, GatewayError> {
     let mut map = object(value, path)?;
     match need(&mut map, path, "type", string)?.as_str() {
         "text" => Ok(Format::Text),
@@ -163,19 +174,34 @@ fn format(value: Value, path: &Path<'_>) -> Result<Format, GatewayError> {
                 strict: take(&mut schema, path, "strict", boolean)?,
             })
         }
-        _ => Err(invalid(
-            &path.key("type"),
-            "expected 'text', 'json_object' or 'json_schema'.",
-        )),
+        // A provider's own, such as a grammar.
+        kind => {
+            map.insert("type".to_owned(), kind.into());
+            strays.push(Stray {
+                place: Place::Top,
+                name: "response_format".to_owned(),
+                value: Value::Object(map),
+            });
+            Ok(Format::Text)
+        }
     }
+}
+
+fn offered(read: Vec<(Tool, Left)>, strays: &mut Vec<Stray>) -> Vec<Tool> {
+    let mut tools = Vec::with_capacity(read.len());
+    for (at, (tool, left)) in read.into_iter().enumerate() {
+        left.put(strays, |within| Place::Tool { tool: at, within });
+        tools.push(tool);
+    }
+    tools
 }
 
 fn take_tools(map: &mut Fields, asked: &mut Conversation) -> Result<(), GatewayError> {
     let top = &Path::Top;
-    asked.tools = take(map, top, "tools", |value, path| {
+    let read = take(map, top, "tools", |value, path| {
         each(value, path, tools::tool)
-    })?
-    .unwrap_or_default();
+    })?;
+    asked.tools = offered(read.unwrap_or_default(), &mut asked.strays);
     asked.tool_choice = take(map, top, "tool_choice", tools::choice)?;
     asked.parallel_tool_calls = take(map, top, "parallel_tool_calls", boolean)?;
     let functions = take(map, top, "functions", |value, path| {
@@ -197,7 +223,7 @@ fn take_tools(map: &mut Fields, asked: &mut Conversation) -> Result<(), GatewayE
             ));
         }
         (Some(functions), legacy) => {
-            asked.tools = functions;
+            asked.tools = offered(functions, &mut asked.strays);
             asked.tool_choice = legacy;
             // `function_call` has room for one.
             asked.parallel_tool_calls = Some(false);

@@ -107,6 +107,10 @@ pub(super) fn take_thoughts(
         );
     }
     let text = text.or(other).filter(|text| !text.is_empty());
+    if let (None, Some(Value::Array(_))) = (&text, map.get("reasoning_details")) {
+        // OpenRouter's list alone; it also goes back as it is, to who takes it.
+        return Ok(super::pieces::thoughts(map));
+    }
     Ok(text
         .map(|text| Thought {
             text,

@@ -5,10 +5,12 @@
 //! are known to belong to another format.
 
 use super::super::{Rendered, Target};
-use super::options::Options;
+use super::options::{self, Options};
+use super::strays::Returns;
 use super::turns::{Turns, cache_fields};
 use crate::chat::{
-    Capabilities, Conversation, Format, Losses, SamplingRule, Thinking, Tool, ToolChoice,
+    Capabilities, Conversation, Format, Losses, Operation, Place, SamplingRule, Thinking, Tool,
+    ToolChoice,
     Unsupported,
 };
 use serde_json::{Map, Value, json};
@@ -42,6 +44,7 @@ pub(super) fn chat(asked: &Conversation, target: Target<'_>) -> Result<Rendered,
         asked,
         able: target.capabilities,
         options: Options(target.options),
+        returns: Returns::new(asked, Options(target.options)),
         losses: Losses::new(target.strict),
         body: Map::new(),
     };
@@ -53,6 +56,7 @@ struct Request<'a> {
     asked: &'a Conversation,
     able: &'a Capabilities,
     options: Options<'a>,
+    returns: Returns<'a>,
     losses: Losses,
     body: Map<String, Value>,
 }
@@ -65,10 +69,17 @@ impl Request<'_> {
     fn write(&mut self) -> Result<(), Unsupported> {
         // First, so that what is known better overwrites it.
         self.other()?;
-        if !self.options.flag("deployment") {
+        if !self.options.deployment() {
             self.set("model", self.asked.model.as_str());
         }
-        let messages = Turns::new(self.asked, self.able, self.options, &mut self.losses).all()?;
+        let messages = Turns::new(
+            self.asked,
+            self.able,
+            self.options,
+            &self.returns,
+            &mut self.losses,
+        )
+        .all()?;
         self.set("messages", messages);
         self.tools()?;
         self.tool_choice()?;
@@ -94,11 +105,17 @@ impl Request<'_> {
                 name => self.set(name, value.clone()),
             }
         }
+        let top: Vec<_> = self.returns.top().collect();
+        for stray in top {
+            self.set(&stray.name, stray.value.clone());
+        }
         Ok(())
     }
 
     fn tools(&mut self) -> Result<(), Unsupported> {
-        if self.asked.tools.is_empty() {
+        let none = self.asked.tool_choice == Some(ToolChoice::None);
+        // Where nobody can be told not to call a tool, there must be none.
+        if self.asked.tools.is_empty() || (none && !self.options.honours("none")) {
             return Ok(());
         }
         if !self.able.tools {
@@ -149,7 +166,9 @@ impl Request<'_> {
         if let Some(parameters) = &tool.parameters {
             function.insert("parameters".to_owned(), parameters.clone());
         }
-        if let Some(strict) = tool.strict {
+        if tool.strict.is_some() && self.options.drops("tools[].function.strict") {
+            self.losses.drop("tools[].function.strict")?;
+        } else if let Some(strict) = tool.strict {
             function.insert("strict".to_owned(), strict.into());
         }
         let mut written = Map::new();
@@ -162,6 +181,9 @@ impl Request<'_> {
                 _ => self.losses.drop("cache_control")?,
             }
         }
+        let place = |within| Place::Tool { tool: at, within };
+        self.returns
+            .members(place, &mut written, &mut self.losses)?;
         Ok(Value::Object(written))
     }
 
@@ -184,6 +206,9 @@ impl Request<'_> {
             } else {
                 Ok(())
             };
+        }
+        if !self.is_honoured(choice, forced)? {
+            return Ok(());
         }
         let required = self.options.text("required").unwrap_or("required");
         let written = match choice {
@@ -217,6 +242,22 @@ impl Request<'_> {
         Ok(())
     }
 
+    /// Whether the provider is told of the choice: not where it is the default
+    /// anyway, or where there are no tools any more because of it.
+    fn is_honoured(&self, choice: &ToolChoice, forced: bool) -> Result<bool, Unsupported> {
+        let word = match choice {
+            ToolChoice::None => "none",
+            ToolChoice::Function(_) => "function",
+            _ if forced => "required",
+            _ => "auto",
+        };
+        if self.options.honours(word) || !matches!(word, "required" | "function") {
+            return Ok(self.options.honours(word));
+        }
+        let reason = "This model's provider cannot be made to call a tool.";
+        Err(Unsupported::new("tool_choice", reason))
+    }
+
     fn limits(&mut self) -> Result<(), Unsupported> {
         if let Some(longest) = self.asked.max_tokens {
             let field = self
@@ -248,9 +289,14 @@ impl Request<'_> {
             self.set("n", n);
         }
         if let Some(logprobs) = self.asked.logprobs {
-            self.set("logprobs", true);
-            if let Some(top) = logprobs.top {
-                self.set("top_logprobs", top);
+            match (self.options.text("logprobs"), logprobs.top) {
+                (Some("count"), top) => self.set("logprobs", top.unwrap_or(1)),
+                (_, top) => {
+                    self.set("logprobs", true);
+                    if let Some(top) = top {
+                        self.set("top_logprobs", top);
+                    }
+                }
             }
         }
         Ok(())
@@ -440,8 +486,13 @@ impl Request<'_> {
             return;
         }
         self.set("stream", true);
+        let options = self.body.remove("stream_options");
         if !self.options.flag("no_stream_options") {
-            self.set("stream_options", json!({ "include_usage": true }));
+            let mut options = options
+                .and_then(|options| options.as_object().cloned())
+                .unwrap_or_default();
+            options.insert("include_usage".to_owned(), true.into());
+            self.set("stream_options", options);
         }
     }
 
@@ -462,17 +513,15 @@ impl Request<'_> {
                 self.set(to, value);
             }
         }
-        let extra = self
-            .options
-            .text("extra")
-            .and_then(|text| serde_json::from_str(text).ok());
-        if let Some(Value::Object(extra)) = extra {
-            for (name, value) in extra {
-                self.body.entry(name).or_insert(value);
-            }
+        for (name, value) in self.options.object("extra") {
+            self.body.entry(name).or_insert(value);
         }
         Ok(Rendered {
-            path: self.options.path("/chat/completions", &self.asked.model),
+            path: options::path(
+                self.options.0,
+                Operation::ChatCompletions,
+                &self.asked.model,
+            ),
             body: Value::Object(self.body).to_string().into_bytes(),
             headers: Vec::new(),
             dropped: self.losses.dropped,

@@ -5,7 +5,8 @@
 //! that began has finished; anything else is [`DecodeError::Truncated`].
 
 use super::pieces::{self, Ending, Piece};
-use super::{answer, failure, shape};
+use super::think::Tags;
+use super::{answer, besides, failure, shape};
 use crate::chat::{
     self, Answer, DecodeError, Decoder, Event, Finish, Medium, Said, Sealed, Thought, Usage,
 };
@@ -27,6 +28,9 @@ pub(super) struct Chunks {
     started: bool,
     choices: BTreeMap<u32, Choice>,
     usage: Option<Usage>,
+    /// What was told besides, and not yet told on.
+    other: Fields,
+    think_tags: bool,
     over: bool,
 }
 
@@ -45,6 +49,8 @@ enum Form {
 struct Choice {
     calls: Vec<Call>,
     finished: bool,
+    /// Where the thoughts are in the content.
+    tags: Option<Tags>,
 }
 
 #[derive(Debug, Default)]
@@ -63,7 +69,7 @@ struct Call {
 }
 
 impl Chunks {
-    pub(super) fn new(limit: usize) -> Self {
+    pub(super) fn new(limit: usize, think_tags: bool) -> Self {
         Self {
             framer: sse::Framer::new(limit),
             limit,
@@ -72,6 +78,8 @@ impl Chunks {
             started: false,
             choices: BTreeMap::new(),
             usage: None,
+            other: Fields::new(),
+            think_tags,
             over: false,
         }
     }
@@ -121,13 +129,23 @@ impl Chunks {
         if !choices.is_empty() || id.is_some() {
             self.start(id, pieces::text(body, "model"), out);
         }
-        for (at, choice) in (0..).zip(choices) {
-            if let Some(map) = choice.as_object().filter(|_| !self.over) {
-                let index = map
-                    .get("index")
-                    .and_then(shape::whole)
-                    .and_then(|index| u32::try_from(index).ok());
-                self.choice(index.unwrap_or(at), map, out);
+        let choices: Vec<(u32, &Fields)> = numbered(choices).collect();
+        besides::update(
+            &mut self.other,
+            besides::told(body, choices.iter().copied()),
+        );
+        if let Some(tier) = pieces::text(body, "service_tier") {
+            self.other.insert("service_tier".to_owned(), tier.into());
+        }
+        let ends = |(_, map): &(u32, &Fields)| {
+            !matches!(pieces::ending(map.get("finish_reason")), Ending::None)
+        };
+        if choices.iter().any(ends) {
+            self.tell_besides(out);
+        }
+        for (index, map) in choices {
+            if !self.over {
+                self.choice(index, map, out);
             }
         }
         if self.over {
@@ -150,13 +168,23 @@ impl Chunks {
         }
     }
 
+    fn tell_besides(&mut self, out: &mut Vec<Event>) {
+        if !self.other.is_empty() {
+            out.push(Event::Other(std::mem::take(&mut self.other)));
+        }
+    }
+
     fn choice(&mut self, index: u32, map: &Fields, out: &mut Vec<Event>) {
-        let choice = self.choices.entry(index).or_default();
+        let tags = self.think_tags.then(Tags::default);
+        let choice = self.choices.entry(index).or_insert_with(|| Choice {
+            tags,
+            ..Choice::default()
+        });
         if choice.finished {
             return;
         }
         if let Some(delta) = map.get("delta").and_then(Value::as_object) {
-            said(index, delta, out);
+            said(index, delta, choice.tags.as_mut(), out);
             choice.called(index, delta, self.id.as_deref(), out);
         }
         if let Some(logprobs) = map.get("logprobs").filter(|logprobs| logprobs.is_object()) {
@@ -184,6 +212,7 @@ impl Chunks {
         if self.choices.is_empty() {
             return Err(DecodeError::Truncated);
         }
+        self.tell_besides(out);
         for (index, choice) in &mut self.choices {
             if !choice.finished {
                 choice.finish(*index, Finish::Stop, self.id.as_deref(), out);
@@ -214,7 +243,7 @@ impl Chunks {
     /// Reads what came as one document.
     fn document(&mut self, body: &[u8], out: &mut Vec<Event>) -> Result<(), DecodeError> {
         let value: Value = json::lenient(body).ok_or(DecodeError::Truncated)?;
-        match answer::whole(&value)? {
+        match answer::whole(&value, self.think_tags)? {
             Err(failure) => out.push(Event::Failed(failure)),
             Ok(answer) => told_at_once(answer, out),
         }
@@ -263,15 +292,25 @@ impl Decoder for Chunks {
 }
 
 /// What a message or a delta holds besides calls.
-pub(super) fn said(choice: u32, delta: &Fields, out: &mut Vec<Event>) {
+pub(super) fn said(
+    choice: u32,
+    delta: &Fields,
+    mut tags: Option<&mut Tags>,
+    out: &mut Vec<Event>,
+) {
     for thought in pieces::thoughts(delta) {
         thought_events(choice, thought, out);
     }
     for piece in pieces::content(delta.get("content")) {
-        match piece {
-            Piece::Text(text) if !text.is_empty() => out.push(Event::Text { choice, text }),
-            Piece::Text(_) => {}
-            Piece::Thought(thought) => thought_events(choice, thought, out),
+        match (piece, tags.as_deref_mut()) {
+            (Piece::Text(text), Some(tags)) => {
+                let mut pieces = Vec::new();
+                tags.read(&text, &mut pieces);
+                for piece in pieces {
+                    piece_event(choice, piece, out);
+                }
+            }
+            (piece, _) => piece_event(choice, piece, out),
         }
     }
     let images = pieces::images(delta).into_iter();
@@ -292,6 +331,24 @@ pub(super) fn said(choice: u32, delta: &Fields, out: &mut Vec<Event>) {
             choice,
             annotations: annotations.clone(),
         });
+    }
+}
+
+/// The choices of a chunk with their numbers.
+fn numbered(choices: &[Value]) -> impl Iterator<Item = (u32, &Fields)> {
+    (0..).zip(choices).filter_map(|(at, choice)| {
+        let map = choice.as_object()?;
+        let index = map.get("index").and_then(shape::whole);
+        let index = index.and_then(|index| u32::try_from(index).ok());
+        Some((index.unwrap_or(at), map))
+    })
+}
+
+pub(super) fn piece_event(choice: u32, piece: Piece, out: &mut Vec<Event>) {
+    match piece {
+        Piece::Text(text) if !text.is_empty() => out.push(Event::Text { choice, text }),
+        Piece::Text(_) => {}
+        Piece::Thought(thought) => thought_events(choice, thought, out),
     }
 }
 
@@ -380,6 +437,13 @@ impl Choice {
     }
 
     fn finish(&mut self, choice: u32, finish: Finish, answer: Option<&str>, out: &mut Vec<Event>) {
+        let mut pieces = Vec::new();
+        if let Some(tags) = &mut self.tags {
+            tags.end(&mut pieces);
+        }
+        for piece in pieces {
+            piece_event(choice, piece, out);
+        }
         for (at, call) in self.calls.iter_mut().enumerate() {
             if !call.argued && call.waiting.is_empty() {
                 call.waiting.push_str("{}");
@@ -427,6 +491,13 @@ fn told_at_once(answer: Answer, out: &mut Vec<Event>) {
         id: answer.id,
         model: answer.model,
     });
+    let mut other = answer.other;
+    if let Some(tier) = answer.service_tier {
+        other.insert("service_tier".to_owned(), tier.into());
+    }
+    if !other.is_empty() {
+        out.push(Event::Other(other));
+    }
     for (choice, one) in (0..).zip(answer.choices) {
         told_choice(choice, one, out);
     }

@@ -4,6 +4,7 @@
 //! `X.sse` is decoded and encoded to `X.client.sse`. `TOLLGATE_BLESS=1` writes
 //! what comes out.
 
+mod departures_tests;
 mod parsing_tests;
 mod rendering_tests;
 mod streaming_tests;
@@ -72,7 +73,7 @@ fn render(
     let asked = Chat::default()
         .parse(body.as_bytes())
         .unwrap_or_else(|e| panic!("{e}: {body}"));
-    Compatible.chat(
+    Compatible::default().chat(
         &asked,
         Target {
             capabilities: able,
@@ -104,7 +105,7 @@ fn requests() {
 fn answers() {
     for case in cases(".answer.json") {
         let body = read(&format!("{case}.answer.json")).unwrap();
-        let answer = Compatible.answer("m", body.as_bytes()).unwrap().unwrap();
+        let answer = Compatible::default().answer("m", body.as_bytes()).unwrap().unwrap();
         let reply = |legacy| -> Value {
             serde_json::from_slice(&Chat { legacy }.answer(&answer, &label())).unwrap()
         };
@@ -118,7 +119,7 @@ fn answers() {
 /// The events of a stream fed in pieces, adjacent texts merged, and how it
 /// ended.
 fn decode(bytes: &[u8], size: usize) -> (Vec<Event>, Option<DecodeError>) {
-    let mut decoder = Compatible.decoder("m", 1 << 20);
+    let mut decoder = Compatible::default().decoder("m", 1 << 20);
     let (mut events, mut ended) = (Vec::new(), Ok(()));
     for piece in bytes.chunks(size) {
         ended =

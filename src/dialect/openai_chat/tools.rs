@@ -2,6 +2,7 @@
 
 use super::content::cache_mark;
 use super::shape::{Path, boolean, each, invalid, mistyped, need, object, string, take};
+use super::strays::Left;
 use crate::chat::{Conversation, Tool, ToolChoice};
 use crate::error::GatewayError;
 use serde_json::{Map, Value};
@@ -10,10 +11,12 @@ use serde_json::{Map, Value};
 ///
 /// # Errors
 /// When a function is none. What is not a function is kept as it is.
-pub(super) fn tool(value: Value, path: &Path<'_>) -> Result<Tool, GatewayError> {
+pub(super) fn tool(value: Value, path: &Path<'_>) -> Result<(Tool, Left), GatewayError> {
     let mut map = object(value, path)?;
     match map.get("type") {
-        Some(Value::String(kind)) if kind != "function" => return Ok(foreign(map)),
+        Some(Value::String(kind)) if kind != "function" => {
+            return Ok((foreign(map), Left::default()));
+        }
         Some(Value::String(_)) => {}
         // Some clients leave it out; a function is a function all the same.
         None | Some(Value::Null) if map.contains_key("function") => {}
@@ -21,9 +24,11 @@ pub(super) fn tool(value: Value, path: &Path<'_>) -> Result<Tool, GatewayError> 
         Some(other) => return Err(mistyped(&path.key("type"), "a string", other)),
     }
     let cache = cache_mark(&mut map, path)?;
-    let mut tool = need(&mut map, path, "function", function)?;
+    let (mut tool, mut left) = need(&mut map, path, "function", function)?;
     tool.cache = tool.cache.or(cache);
-    Ok(tool)
+    map.remove("type");
+    left.keep(None, map);
+    Ok((tool, left))
 }
 
 fn foreign(map: Map<String, Value>) -> Tool {
@@ -42,20 +47,23 @@ fn foreign(map: Map<String, Value>) -> Tool {
 ///
 /// # Errors
 /// When it has no name, or fields of the wrong type.
-pub(super) fn function(value: Value, path: &Path<'_>) -> Result<Tool, GatewayError> {
+pub(super) fn function(value: Value, path: &Path<'_>) -> Result<(Tool, Left), GatewayError> {
     let mut map = object(value, path)?;
     let name = need(&mut map, path, "name", string)?;
     if name.is_empty() {
         return Err(invalid(&path.key("name"), "it is empty."));
     }
-    Ok(Tool {
+    let tool = Tool {
         name,
         description: take(&mut map, path, "description", string)?,
         parameters: take(&mut map, path, "parameters", object)?.map(Value::Object),
         strict: take(&mut map, path, "strict", boolean)?,
         cache: cache_mark(&mut map, path)?,
         foreign: None,
-    })
+    };
+    let mut left = Left::default();
+    left.keep(Some("function"), map);
+    Ok((tool, left))
 }
 
 /// `tool_choice`, in all its forms.

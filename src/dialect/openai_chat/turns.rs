@@ -2,9 +2,11 @@
 
 use super::options::Options;
 use super::shape::Path;
+use super::strays::Returns;
 use super::whole;
 use crate::chat::{
-    CacheMark, Capabilities, Content, Conversation, Losses, Message, Origin, Part, Source, Thought,
+    CacheMark, Capabilities, Content, Conversation, Losses, Message, Origin, Part, Place, Source,
+    Thought,
     ToolCall, Turn, Unsupported,
 };
 use serde_json::{Map, Value, json};
@@ -16,7 +18,10 @@ pub(super) struct Turns<'a> {
     asked: &'a Conversation,
     able: &'a Capabilities,
     options: Options<'a>,
+    returns: &'a Returns<'a>,
     losses: &'a mut Losses,
+    /// The number of the message that is being written.
+    at: usize,
 }
 
 impl<'a> Turns<'a> {
@@ -24,13 +29,16 @@ impl<'a> Turns<'a> {
         asked: &'a Conversation,
         able: &'a Capabilities,
         options: Options<'a>,
+        returns: &'a Returns<'a>,
         losses: &'a mut Losses,
     ) -> Self {
         Self {
             asked,
             able,
             options,
+            returns,
             losses,
+            at: 0,
         }
     }
 
@@ -43,10 +51,13 @@ impl<'a> Turns<'a> {
         let last = self.asked.messages.len().saturating_sub(1);
         let top = Path::Top.key("messages");
         for (at, message) in self.asked.messages.iter().enumerate() {
+            self.at = at;
             if let Some(mut fields) = self.message(message, &top.at(at))? {
                 if at == last && matches!(message, Message::Assistant(_)) {
                     self.prefill(&mut fields, &top.at(at))?;
                 }
+                self.returns
+                    .members(|_| Place::Message(at), &mut fields, self.losses)?;
                 written.push(Value::Object(fields));
             }
         }
@@ -79,7 +90,9 @@ impl<'a> Turns<'a> {
         let mut fields = Map::new();
         let mut set = |name: &str, value: Value| fields.insert(name.to_owned(), value);
         match message {
-            Message::System { parts } | Message::User { parts, .. } if parts.is_empty() => {
+            Message::System { parts } | Message::User { parts, .. }
+                if parts.is_empty() && !self.returns.has_parts(self.at) =>
+            {
                 return Ok(None);
             }
             Message::System { parts } => {
@@ -160,11 +173,14 @@ impl<'a> Turns<'a> {
     /// `None` if the turn says nothing at all.
     fn turn(&mut self, turn: &Turn, path: &Path<'_>) -> Result<Option<Fields>, Unsupported> {
         let mut fields = Map::new();
-        let refusals: Vec<&str> = turn.parts.iter().filter_map(refusal).collect();
+        let as_text = self.options.text("refusals") == Some("content");
+        let refusals = turn.parts.iter().filter(|_| !as_text).filter_map(refusal);
+        let refusals: Vec<&str> = refusals.collect();
         let mut said = Vec::new();
         for (at, part) in turn.parts.iter().enumerate() {
             match &part.content {
                 Content::Text(_) => said.push(part.clone()),
+                Content::Refusal(text) if as_text => said.push(Part::text(text.clone())),
                 Content::Refusal(_) => {}
                 _ => {
                     let reason =
@@ -190,8 +206,10 @@ impl<'a> Turns<'a> {
         }
         self.thoughts(&turn.thoughts, &mut fields)?;
         if !turn.calls.is_empty() {
-            let calls: Result<Vec<Value>, _> =
-                turn.calls.iter().map(|call| self.call(call)).collect();
+            let calls = turn.calls.iter().enumerate();
+            let calls: Result<Vec<Value>, _> = calls
+                .map(|(number, call)| self.call(number, call))
+                .collect();
             fields.insert("tool_calls".to_owned(), calls?.into());
         }
         self.name(turn.name.as_deref(), &mut fields)?;
@@ -200,11 +218,12 @@ impl<'a> Turns<'a> {
 
     /// A model's texts are one text to most providers.
     fn said(&mut self, parts: &[Part], path: &Path<'_>) -> Result<Value, Unsupported> {
-        if self.options.text("cache_marks") == Some("cache_control")
-            && parts.iter().any(|part| part.cache.is_some())
-        {
+        let marked = self.options.text("cache_marks") == Some("cache_control")
+            && parts.iter().any(|part| part.cache.is_some());
+        if marked || self.returns.has_parts(self.at) {
             return self.content(parts, path, true);
         }
+        self.returns.drop_parts(self.at, self.losses)?;
         if parts.iter().any(|part| part.cache.is_some()) {
             self.losses.drop("cache_control")?;
         }
@@ -260,30 +279,37 @@ impl<'a> Turns<'a> {
         Ok(())
     }
 
-    fn call(&mut self, call: &ToolCall) -> Result<Value, Unsupported> {
+    fn call(&mut self, number: usize, call: &ToolCall) -> Result<Value, Unsupported> {
         let arguments = if call.arguments.trim().is_empty() {
             "{}"
         } else {
             &call.arguments
         };
-        let mut written = json!({
-            "id": self.id(&call.id),
-            "type": "function",
-            "function": { "name": call.name, "arguments": arguments },
-        });
+        let function = json!({ "name": call.name, "arguments": arguments });
+        let mut written = Map::from_iter([
+            ("id".to_owned(), self.id(&call.id).into()),
+            ("type".to_owned(), "function".into()),
+            ("function".to_owned(), function),
+        ]);
         if call.cache.is_some() {
             self.losses.drop("cache_control")?;
         }
-        let Some(signature) = &call.signature else {
-            return Ok(written);
-        };
-        let google = self.options.text("thought_signature") == Some("google");
-        if !google || signature.origin != Origin::Gemini {
-            self.losses.drop("extra_content")?;
-        } else if let Some(written) = written.as_object_mut() {
-            written.insert("extra_content".to_owned(), whole::google(signature));
+        if let Some(signature) = &call.signature {
+            let google = self.options.text("thought_signature") == Some("google");
+            if google && signature.origin == Origin::Gemini {
+                written.insert("extra_content".to_owned(), whole::google(signature));
+            } else {
+                self.losses.drop("extra_content")?;
+            }
         }
-        Ok(written)
+        let message = self.at;
+        let place = |within| Place::Call {
+            message,
+            call: number,
+            within,
+        };
+        self.returns.members(place, &mut written, self.losses)?;
+        Ok(Value::Object(written))
     }
 
     /// An id that the provider takes, the same for a call and its result.
@@ -305,16 +331,23 @@ impl<'a> Turns<'a> {
     ) -> Result<Value, Unsupported> {
         let path = path.key("content");
         let joined = self.options.text("parts") == Some("string")
-            && parts.iter().all(|part| part.as_text().is_some());
+            && parts.iter().all(|part| part.as_text().is_some())
+            && !self.returns.has_whole(self.at);
         let style = self.options.text("cache_marks").filter(|_| marks);
         if style.is_none() && parts.iter().any(|part| part.cache.is_some()) {
             self.losses.drop("cache_control")?;
         }
         let marked = style.is_some() && parts.iter().any(|part| part.cache.is_some());
+        let kept = self.returns.has_parts(self.at);
         match parts {
+            _ if kept && !joined => {}
             [] => return Ok("".into()),
-            [one] if !marked && one.as_text().is_some() => return Ok(one.as_text().into()),
+            [one] if !marked && !kept && one.as_text().is_some() => {
+                self.returns.drop_parts(self.at, self.losses)?;
+                return Ok(one.as_text().into());
+            }
             _ if joined => {
+                self.returns.drop_parts(self.at, self.losses)?;
                 return Ok(parts
                     .iter()
                     .filter_map(Part::as_text)
@@ -325,6 +358,7 @@ impl<'a> Turns<'a> {
         }
         let mut written = Vec::with_capacity(parts.len());
         for (at, part) in parts.iter().enumerate() {
+            written.extend(self.returns.parts(self.at, at).cloned());
             let mut fields = self.part(&part.content, &path.at(at))?;
             match (&part.cache, style) {
                 (Some(mark), Some("cache_control")) => fields.extend(cache_fields(mark)),
@@ -336,8 +370,16 @@ impl<'a> Turns<'a> {
                 }
                 _ => {}
             }
+            let message = self.at;
+            let place = |within| Place::Part {
+                message,
+                part: at,
+                within,
+            };
+            self.returns.members(place, &mut fields, self.losses)?;
             written.push(Value::Object(fields));
         }
+        written.extend(self.returns.parts(self.at, parts.len()).cloned());
         Ok(Value::Array(written))
     }
 
@@ -414,11 +456,7 @@ fn file(source: &Source, name: Option<&str>, path: &Path<'_>) -> Result<Value, U
 fn detail(thought: &Thought) -> Value {
     let mut detail = match &thought.redacted {
         Some(data) => json!({ "type": "reasoning.encrypted", "data": data.text }),
-        None => json!({
-            "type": "reasoning.text",
-            "text": thought.text,
-            "signature": thought.signature.as_ref().map(|signature| &signature.text),
-        }),
+        None => json!({ "type": "reasoning.text", "text": thought.text }),
     };
     let sealed = thought.redacted.as_ref().or(thought.signature.as_ref());
     let format = sealed.and_then(|sealed| match sealed.origin {
@@ -426,8 +464,11 @@ fn detail(thought: &Thought) -> Value {
         Origin::Gemini => Some("google-gemini-v1"),
         Origin::Nova | Origin::Bedrock | Origin::Other => None,
     });
-    if let Some((detail, format)) = detail.as_object_mut().zip(format) {
-        detail.insert("format".to_owned(), format.into());
+    if let Some(detail) = detail.as_object_mut() {
+        let signed = thought.redacted.is_none();
+        let signature = thought.signature.as_ref().filter(|_| signed);
+        detail.extend(signature.map(|s| ("signature".to_owned(), s.text.clone().into())));
+        detail.extend(format.map(|format| ("format".to_owned(), format.into())));
     }
     detail
 }

@@ -5,6 +5,7 @@
 //! wants any of them back, also `thinking_blocks`, to be sent back unchanged.
 
 use super::super::Label;
+use super::besides;
 use crate::chat::{
     Answer, Audio, Choice, Finish, Medium, Native, Origin, Sealed, Source, Thought, ToolCall, Usage,
 };
@@ -23,6 +24,10 @@ pub(super) fn completion(answer: &Answer, label: &Label, legacy: bool) -> Vec<u8
         answer.created.unwrap_or(label.created).into(),
     );
     body.insert("choices".to_owned(), choices.collect());
+    if let Some(choices) = answer.other.get("choices") {
+        let choices = Map::from_iter([("choices".to_owned(), choices.clone())]);
+        besides::add(&mut body, &choices);
+    }
     finish_body(body, answer)
 }
 
@@ -56,6 +61,10 @@ pub(crate) fn finish_body(mut body: Map<String, Value>, answer: &Answer) -> Vec<
         body.insert("service_tier".to_owned(), tier.clone().into());
     }
     body.insert("system_fingerprint".to_owned(), Value::Null);
+    // `choices` are the caller's.
+    let rest = answer.other.iter().filter(|(name, _)| *name != "choices");
+    let rest = rest.map(|(name, value)| (name.clone(), value.clone()));
+    besides::add(&mut body, &rest.collect());
     Value::Object(body).to_string().into_bytes()
 }
 

@@ -73,10 +73,6 @@ fn wrong_shapes_are_named_by_their_place() {
             "messages[0].content[0].type",
         ),
         (
-            user(json!([{ "type": "video_url" }])),
-            "messages[0].content[0].type",
-        ),
-        (
             user(json!([{ "type": "refusal", "refusal": "a" }])),
             "messages[0].content[0].type",
         ),
@@ -208,10 +204,6 @@ fn wrong_shapes_are_named_by_their_place() {
             "functions",
         ),
         (json!({ "function_call": { "name": "g" } }), "function_call"),
-        (
-            json!({ "response_format": { "type": "xml" } }),
-            "response_format.type",
-        ),
         (
             json!({ "response_format": { "type": "json_schema" } }),
             "response_format.json_schema",

@@ -295,7 +295,7 @@ fn errors_of_tools_have_no_field_here() {
         options: &BTreeMap::new(),
         strict: false,
     };
-    let got = Compatible.chat(&asked, target).unwrap();
+    let got = Compatible::default().chat(&asked, target).unwrap();
     assert_eq!(got.dropped, ["is_error"]);
     let body = body_of(&got);
     // Text to this format: who wrote it may send it back as it is.
@@ -424,13 +424,22 @@ fn parts_and_marks_as_the_provider_likes_them() {
 fn every_option_is_listed() {
     let source = include_str!("../request.rs").to_owned()
         + include_str!("../turns.rs")
+        + include_str!("../embeddings.rs")
         + include_str!("../options.rs");
-    let ways = [".text(\"", ".flag(\"", ".list(\"", ".pairs(\""];
+    let table = include_str!("../../../table/provider.rs");
+    let ways = [
+        ".text(\"",
+        ".flag(\"",
+        ".list(\"",
+        ".pairs(\"",
+        ".object(\"",
+    ];
     let calls = ways.iter().flat_map(|way| source.split(way).skip(1));
+    let calls = calls.chain(table.split("options.get(\"").skip(1));
     let mut used: Vec<&str> = calls.filter_map(|rest| rest.split('"').next()).collect();
     used.sort_unstable();
     used.dedup();
-    let listed: Vec<&str> = OPTIONS.iter().map(|(name, _)| *name).collect();
+    let listed: Vec<&str> = OPTIONS.iter().map(|opt| opt.name).collect();
     assert_eq!(used, listed);
 }
 
@@ -515,7 +524,7 @@ fn failures() {
             None,
         ),
     ] {
-        let got = Compatible.failure(status, &header, body.as_bytes());
+        let got = Compatible::default().failure(status, &header, body.as_bytes());
         let told = (
             got.status,
             got.message.as_deref(),
@@ -534,7 +543,9 @@ fn failures() {
     ] {
         let header = |asked: &str| (asked == name).then(|| value.to_owned());
         assert_eq!(
-            Compatible.failure(429, &header, b"{}").retry_after,
+            Compatible::default()
+                .failure(429, &header, b"{}")
+                .retry_after,
             expected,
             "{value}"
         );
@@ -611,7 +622,7 @@ fn failures_inside_of_a_200() {
             Some("1"),
         ),
     ] {
-        let got = Compatible
+        let got = Compatible::default()
             .answer("m", body.as_bytes())
             .unwrap()
             .unwrap_err();
@@ -630,7 +641,7 @@ fn failures_inside_of_a_200() {
             json!({ "choices": [{ "message": { "content": "" }, "finish_reason": finish }] })
                 .to_string();
         assert_eq!(
-            Compatible
+            Compatible::default()
                 .answer("m", body.as_bytes())
                 .unwrap()
                 .unwrap_err()
@@ -641,7 +652,7 @@ fn failures_inside_of_a_200() {
     let fine =
         br#" {"error":null,"base_resp":{"status_code":0},"choices":[{"message":{"content":"a"}}]}"#;
     assert_eq!(
-        Compatible.answer("m", fine).unwrap().unwrap().choices[0]
+        Compatible::default().answer("m", fine).unwrap().unwrap().choices[0]
             .text
             .as_deref(),
         Some("a")
@@ -649,7 +660,7 @@ fn failures_inside_of_a_200() {
     for body in ["", "{", "[]", "{}", r#"{"choices":[]}"#, "<html>"] {
         assert!(
             matches!(
-                Compatible.answer("m", body.as_bytes()),
+                Compatible::default().answer("m", body.as_bytes()),
                 Err(DecodeError::Malformed(_))
             ),
             "{body}"
@@ -668,10 +679,10 @@ fn broken_characters_do_not_cost_the_answer() {
         (r"\uD83Dé", "\u{fffd}é"),
     ] {
         let body = format!(r#"{{"choices":[{{"message":{{"content":"{written}"}}}}]}}"#);
-        let got = Compatible.answer("m", body.as_bytes()).unwrap().unwrap();
+        let got = Compatible::default().answer("m", body.as_bytes()).unwrap().unwrap();
         assert_eq!(got.choices[0].text.as_deref(), Some(read), "{written}");
     }
-    let got = Compatible
+    let got = Compatible::default()
         .answer(
             "m",
             b"{\"choices\":[{\"message\":{\"content\":\"a\xff\"}}]}",
@@ -750,7 +761,7 @@ fn embeddings() {
     };
     let able = able();
     let opts = options(r#"{"drop":"user,encoding_format","api_version":"v"}"#);
-    let got = Compatible
+    let got = Compatible::default()
         .embeddings(
             &asked,
             Target {
@@ -768,7 +779,7 @@ fn embeddings() {
         body_of(&got),
         json!({ "model": "e", "input": ["a", "b"], "dimensions": 2, "input_type": "query" })
     );
-    let got = Compatible
+    let got = Compatible::default()
         .embeddings(
             &asked,
             Target {
@@ -781,7 +792,7 @@ fn embeddings() {
     assert_eq!(body_of(&got)["encoding_format"], "float");
     let header = |_: &str| None;
     let body = br#"{"data":[{"index":1,"embedding":[0.5,1]},{"index":0,"embedding":"AACAPwAAAMA="}],"usage":{"prompt_tokens":3.0}}"#;
-    let got = Compatible.embedded(&header, body).unwrap();
+    let got = Compatible::default().embedded(&header, body).unwrap();
     assert_eq!(
         got,
         Vectors {
@@ -797,7 +808,9 @@ fn embeddings() {
         r#"{"data":[{"embedding":["a"]}]}"#,
     ] {
         assert!(
-            Compatible.embedded(&header, body.as_bytes()).is_err(),
+            Compatible::default()
+                .embedded(&header, body.as_bytes())
+                .is_err(),
             "{body}"
         );
     }

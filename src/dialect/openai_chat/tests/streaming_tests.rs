@@ -320,7 +320,7 @@ fn an_event_over_the_limit_is_refused() {
         "data: aaaaaaaaaaaaaaaaaaaaaa",
         "{\"aaaaaaaaaaaaaaaaaaaaaaaaaa",
     ] {
-        let mut decoder = Compatible.decoder("m", 16);
+        let mut decoder = Compatible::default().decoder("m", 16);
         let got = decoder.push(bytes::Bytes::from(stream), &mut Vec::new());
         assert_eq!(got, Err(DecodeError::TooLong));
     }
@@ -346,7 +346,7 @@ fn finish_reasons() {
             json!(null)
         };
         let choice = |name: &str| json!({ "choices": [{ "index": 0, name: { "content": "", "tool_calls": calls }, "finish_reason": word }] });
-        let answer = Compatible
+        let answer = Compatible::default()
             .answer("m", choice("message").to_string().as_bytes())
             .unwrap()
             .unwrap();
