@@ -287,7 +287,12 @@ impl Event {
             | Self::Logprobs { choice, .. }
             | Self::Native { choice, .. }
             | Self::Finish { choice, .. } => Some(*choice),
-            Self::Start { .. } | Self::Usage(_) | Self::Ping | Self::End | Self::Failed(_) => None,
+            Self::Start { .. }
+            | Self::Usage(_)
+            | Self::Other(_)
+            | Self::Ping
+            | Self::End
+            | Self::Failed(_) => None,
         }
     }
 }

@@ -16,6 +16,7 @@ pub fn gather(events: impl IntoIterator<Item = Event>) -> Answer {
         match event {
             Event::Start { id, model } => (answer.id, answer.model) = (id, model),
             Event::Usage(usage) => answer.usage = Some(usage),
+            Event::Other(other) => answer.other.extend(other),
             Event::Ping | Event::End | Event::Failed(_) => {}
             event => {
                 if let Some(choice) = event.choice() {
@@ -92,8 +93,12 @@ impl Growing {
             Event::Logprobs { logprobs, .. } => self.logprobs(logprobs),
             Event::Native { native, .. } => self.choice.native = Some(native),
             Event::Finish { finish, .. } => self.choice.finish = Some(finish),
-            Event::Start { .. } | Event::Usage(_) | Event::Ping | Event::End | Event::Failed(_) => {
-            }
+            Event::Start { .. }
+            | Event::Usage(_)
+            | Event::Other(_)
+            | Event::Ping
+            | Event::End
+            | Event::Failed(_) => {}
         }
     }
 

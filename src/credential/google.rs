@@ -6,7 +6,7 @@
 
 use super::fetch::{Answer, Question, Url};
 use super::{Lease, Problem, Value, sensitive, unix};
-use crate::wire::sigv4::percent_encode;
+use crate::wire::percent;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::header::AUTHORIZATION;
@@ -145,7 +145,7 @@ impl Account {
 
 fn encoded(text: &str) -> String {
     let mut encoded = String::new();
-    percent_encode(text, &mut encoded);
+    percent::encode(text, &mut encoded);
     encoded
 }
 

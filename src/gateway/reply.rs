@@ -169,8 +169,9 @@ fn listed_names(names: &[String]) -> String {
     const ROOM: usize = 1024;
     let mut list = String::new();
     for (at, name) in names.iter().enumerate() {
-        let name = encoded_name(name);
-        if list.len() + name.len() > ROOM {
+        let mut encoded = String::with_capacity(name.len());
+        percent::encode_but(name, b"[]", &mut encoded);
+        if list.len() + encoded.len() > ROOM {
             let rest = names.len() - at;
             let comma = if list.is_empty() { "" } else { "," };
             list.push_str(&format!("{comma}+{rest}"));
@@ -179,21 +180,9 @@ fn listed_names(names: &[String]) -> String {
         if at > 0 {
             list.push(',');
         }
-        list.push_str(&name);
+        list.push_str(&encoded);
     }
     list
-}
-
-fn encoded_name(name: &str) -> String {
-    let mut out = String::with_capacity(name.len());
-    for byte in name.bytes() {
-        if byte.is_ascii_alphanumeric() || b"._-[]".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            out.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    out
 }
 
 /// Reads on what is left of a refused request, for a moment.

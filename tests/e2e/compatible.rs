@@ -44,8 +44,7 @@ fn who_departs_from_nothing_gets_the_bytes_of_the_client() {
     let scripted = Provider::start(chat("hi"));
     let places = options(r#"responses = "native", top_k = "true""#);
     let gateway = start(&provider_with("main", &scripted, &places), &["main/m"], "");
-    let odd =
-        r#"{ "model":"m",  "min_p":0.10, "messages":[{"role":"user","content":"Hello","x":null}] }"#;
+    let odd = r#"{ "model":"m",  "min_p":0.10, "messages":[{"role":"user","content":"Hello","x":null}] }"#;
     let answer = gateway.call(&Request::post(CHAT).key(KEY).json(odd));
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert_eq!(scripted.take_one().body, odd.as_bytes());
