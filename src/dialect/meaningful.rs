@@ -47,13 +47,11 @@ pub(super) fn refuse(asked: &Conversation) -> Result<(), Unsupported> {
 pub(super) fn refuse_but(asked: &Conversation, taken: &[&str]) -> Result<(), Unsupported> {
     let refused = |name: &str| !taken.contains(&name);
     let modalities = asked.other.get_key_value("modalities");
-    let spoken = modalities
-        .filter(|(name, value)| refused(name) && says(value) && !is_text_only(value));
+    let spoken =
+        modalities.filter(|(name, value)| refused(name) && says(value) && !is_text_only(value));
     let named = || {
         let mut fields = asked.other.iter();
-        fields.find(|(name, value)| {
-            NAMES.contains(&name.as_str()) && refused(name) && says(value)
-        })
+        fields.find(|(name, value)| NAMES.contains(&name.as_str()) && refused(name) && says(value))
     };
     match spoken.or_else(named) {
         None => Ok(()),

@@ -10,8 +10,7 @@ use super::strays::Returns;
 use super::turns::{Turns, cache_fields};
 use crate::chat::{
     Capabilities, Conversation, Format, Losses, Operation, Place, SamplingRule, Thinking, Tool,
-    ToolChoice,
-    Unsupported,
+    ToolChoice, Unsupported,
 };
 use serde_json::{Map, Value, json};
 

@@ -292,12 +292,7 @@ impl Decoder for Chunks {
 }
 
 /// What a message or a delta holds besides calls.
-pub(super) fn said(
-    choice: u32,
-    delta: &Fields,
-    mut tags: Option<&mut Tags>,
-    out: &mut Vec<Event>,
-) {
+pub(super) fn said(choice: u32, delta: &Fields, mut tags: Option<&mut Tags>, out: &mut Vec<Event>) {
     for thought in pieces::thoughts(delta) {
         thought_events(choice, thought, out);
     }

@@ -105,7 +105,10 @@ fn requests() {
 fn answers() {
     for case in cases(".answer.json") {
         let body = read(&format!("{case}.answer.json")).unwrap();
-        let answer = Compatible::default().answer("m", body.as_bytes()).unwrap().unwrap();
+        let answer = Compatible::default()
+            .answer("m", body.as_bytes())
+            .unwrap()
+            .unwrap();
         let reply = |legacy| -> Value {
             serde_json::from_slice(&Chat { legacy }.answer(&answer, &label())).unwrap()
         };

@@ -6,8 +6,7 @@ use super::strays::Returns;
 use super::whole;
 use crate::chat::{
     CacheMark, Capabilities, Content, Conversation, Losses, Message, Origin, Part, Place, Source,
-    Thought,
-    ToolCall, Turn, Unsupported,
+    Thought, ToolCall, Turn, Unsupported,
 };
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};

@@ -652,7 +652,11 @@ fn failures_inside_of_a_200() {
     let fine =
         br#" {"error":null,"base_resp":{"status_code":0},"choices":[{"message":{"content":"a"}}]}"#;
     assert_eq!(
-        Compatible::default().answer("m", fine).unwrap().unwrap().choices[0]
+        Compatible::default()
+            .answer("m", fine)
+            .unwrap()
+            .unwrap()
+            .choices[0]
             .text
             .as_deref(),
         Some("a")
@@ -679,7 +683,10 @@ fn broken_characters_do_not_cost_the_answer() {
         (r"\uD83Dé", "\u{fffd}é"),
     ] {
         let body = format!(r#"{{"choices":[{{"message":{{"content":"{written}"}}}}]}}"#);
-        let got = Compatible::default().answer("m", body.as_bytes()).unwrap().unwrap();
+        let got = Compatible::default()
+            .answer("m", body.as_bytes())
+            .unwrap()
+            .unwrap();
         assert_eq!(got.choices[0].text.as_deref(), Some(read), "{written}");
     }
     let got = Compatible::default()
