@@ -41,6 +41,8 @@ struct Choice {
     native: Option<Native>,
     /// A sound has begun.
     heard: bool,
+    /// How many entries of each list the client has.
+    told: BTreeMap<&'static str, usize>,
     finished: bool,
 }
 
@@ -172,7 +174,31 @@ impl Chunks {
             signature,
             redacted,
         }));
-        self.delta(choice, &One("thinking_blocks", &blocks), out);
+        self.entries(choice, "thinking_blocks", blocks, out);
+    }
+
+    /// Entries of a list that a choice is told piece by piece. Its first delta is
+    /// the list so far; what a later one adds says where it goes, because OpenAI's
+    /// SDK raises on an entry that has no index.
+    fn entries(
+        &mut self,
+        choice: u32,
+        name: &'static str,
+        mut entries: Vec<Value>,
+        out: &mut Vec<u8>,
+    ) {
+        let Some(open) = self.choices.get_mut(&choice) else {
+            return;
+        };
+        let told = open.told.entry(name).or_default();
+        let later = *told > 0;
+        for entry in &mut entries {
+            if let Some(fields) = entry.as_object_mut().filter(|_| later) {
+                fields.insert("index".to_owned(), (*told).into());
+            }
+            *told += 1;
+        }
+        self.delta(choice, &One(name, &entries), out);
     }
 
     fn call(&mut self, choice: u32, start: CallStart, out: &mut Vec<u8>) {
@@ -243,7 +269,7 @@ impl Chunks {
         if let (Some(open), Some(image)) = (self.open(choice, Some(""), out), whole::image(source))
         {
             open.interrupted = true;
-            self.delta(choice, &One("images", &[image]), out);
+            self.entries(choice, "images", vec![image], out);
         }
     }
 
@@ -389,7 +415,7 @@ impl Encoder for Chunks {
                 annotations,
             } => {
                 if !annotations.is_empty() && self.open(choice, Some(""), out).is_some() {
-                    self.delta(choice, &One("annotations", &annotations), out);
+                    self.entries(choice, "annotations", annotations, out);
                 }
             }
             Event::Logprobs { choice, logprobs } => self.logprobs(choice, &logprobs, out),

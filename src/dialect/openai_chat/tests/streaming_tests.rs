@@ -243,8 +243,11 @@ fn a_signature_ends_its_thought_in_one_block() {
         json!(blocks),
         json!([
             [{ "type": "thinking", "thinking": "ab", "signature": "1" }],
-            [{ "type": "thinking", "thinking": "", "signature": "2" }],
-            [{ "type": "thinking", "thinking": "c" }, { "type": "redacted_thinking", "data": "r" }],
+            [{ "type": "thinking", "thinking": "", "signature": "2", "index": 1 }],
+            [
+                { "type": "thinking", "thinking": "c", "index": 2 },
+                { "type": "redacted_thinking", "data": "r", "index": 3 },
+            ],
         ])
     );
 }
