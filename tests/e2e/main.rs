@@ -30,6 +30,7 @@ mod cli;
 mod compatible;
 mod credential_aws;
 mod credential_google;
+mod dialects;
 mod endpoints;
 mod errors;
 mod failover;

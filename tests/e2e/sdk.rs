@@ -2,7 +2,7 @@
 //!
 //! The scripts are in `tests/sdk`. What they need is installed by `make test`, which says where in two variables.
 
-use std::ffi::OsString;
+use std::ffi::OsStr;
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -90,55 +90,68 @@ fn gateway(port: u16) -> Gateway {
     Gateway::start(&config.concat())
 }
 
-fn run_scripts(node: &Path, program: OsString, folder: &str, suffix: &str) {
-    let aimock = aimock(node);
+/// Runs a script of `tests/sdk` against a gateway; what it printed if it failed.
+pub fn run_script(program: &OsStr, script: &str, gateway: &Gateway) -> Option<String> {
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = Command::new(program)
+        .arg(sources().join(script))
+        .env("BASE_URL", format!("http://{}/v1", gateway.address))
+        .env("API_KEY", KEY)
+        .env("NARROW_KEY", NARROW)
+        .env("TOLLGATE_TEST_NODE", prepared("TOLLGATE_TEST_NODE"))
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap_or_else(|error| panic!("{program:?} does not start ({error}): run `make test`"));
+    let text = [stdout, stderr].concat();
+    (!status.success()).then(|| format!("{script}: {}", String::from_utf8_lossy(&text)))
+}
+
+fn run_scripts(program: &OsStr, folder: &str, suffix: &str) {
+    let aimock = aimock(&prepared("TOLLGATE_TEST_NODE"));
     let gateway = gateway(aimock.port);
-    let mut failures = Vec::new();
-    for name in SCRIPTS {
-        let script = sources().join(folder).join(format!("{name}.{suffix}"));
-        let Output {
-            status,
-            stdout,
-            stderr,
-        } = Command::new(&program)
-            .arg(&script)
-            .env("BASE_URL", format!("http://{}/v1", gateway.address))
-            .env("API_KEY", KEY)
-            .env("NARROW_KEY", NARROW)
-            .env("TOLLGATE_TEST_NODE", node)
-            .env("PYTHONDONTWRITEBYTECODE", "1")
-            .stdin(Stdio::null())
-            .output()
-            .unwrap_or_else(|error| {
-                panic!("{program:?} does not start ({error}): run `make test`")
-            });
-        if !status.success() {
-            let text = [stdout, stderr].concat();
-            failures.push(format!(
-                "{}: {}",
-                script.display(),
-                String::from_utf8_lossy(&text)
-            ));
-        }
-    }
+    let failures: Vec<String> = SCRIPTS
+        .iter()
+        .filter_map(|name| run_script(program, &format!("{folder}/{name}.{suffix}"), &gateway))
+        .collect();
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// aimock's own forms of other providers' APIs: dialect, path below its origin, options, model.
+const FOREIGN: [(&str, &str, &str, &str); 4] = [
+    ("anthropic", "/v1", "", "claude-sonnet-4-5"),
+    ("azure", "", "api_version = \"2024-10-21\"", "gpt-4o"),
+    ("cohere", "", "", "command-a-03-2025"),
+    ("gemini", "/v1beta", "", "gemini-2.5-flash"),
+];
+
+#[test]
+fn aimock_serves_through_every_dialect_that_it_knows() {
+    let aimock = aimock(&prepared("TOLLGATE_TEST_NODE"));
+    let mut config = key("wide", KEY, "models = [\"*\"]");
+    for (dialect, path, options, name) in FOREIGN {
+        config.push_str(&format!(
+            "[providers.{dialect}]\ndialect = \"{dialect}\"\nbase_url = \"http://127.0.0.1:{}{path}\"\ncredential = \"env:{SECRET_VARIABLE}\"\noptions = {{ {options} }}\n{}",
+            aimock.port,
+            model(dialect, &[&format!("{dialect}/{name}")]),
+        ));
+    }
+    let gateway = Gateway::start(&config);
+    let python = prepared("TOLLGATE_TEST_VENV").join("bin/python");
+    let failure = run_script(python.as_os_str(), "python/mocks.py", &gateway);
+    assert_eq!(failure, None, "{}", failure.clone().unwrap_or_default());
 }
 
 #[test]
 fn the_python_sdk_works() {
-    let (node, python) = (
-        prepared("TOLLGATE_TEST_NODE"),
-        prepared("TOLLGATE_TEST_VENV").join("bin/python"),
-    );
-    run_scripts(&node, python.into_os_string(), "python", "py");
+    let python = prepared("TOLLGATE_TEST_VENV").join("bin/python");
+    run_scripts(python.as_os_str(), "python", "py");
 }
 
 #[test]
 fn the_node_sdk_works() {
-    run_scripts(
-        &prepared("TOLLGATE_TEST_NODE"),
-        OsString::from("node"),
-        "node",
-        "mjs",
-    );
+    run_scripts(OsStr::new("node"), "node", "mjs");
 }
