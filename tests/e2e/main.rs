@@ -25,6 +25,7 @@ mod wait;
 
 mod access_log;
 mod adversity;
+mod bedrock_stream;
 mod body;
 mod cli;
 mod compatible;

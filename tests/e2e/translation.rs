@@ -106,7 +106,7 @@ impl Wire {
     }
 }
 
-fn request(path: &str, stream: bool) -> Request {
+pub fn request(path: &str, stream: bool) -> Request {
     let body = match path {
         "/v1/messages" => {
             json!({ "model": "m", "max_tokens": 50, "stream": stream, "messages": [{ "role": "user", "content": "Hello" }] })
@@ -119,7 +119,7 @@ fn request(path: &str, stream: bool) -> Request {
     Request::post(path).key(KEY).json(body.to_string())
 }
 
-const FACES: [&str; 3] = ["/v1/chat/completions", "/v1/messages", "/v1/responses"];
+pub const FACES: [&str; 3] = ["/v1/chat/completions", "/v1/messages", "/v1/responses"];
 
 /// The text and the two counts of a whole answer, in any client format.
 fn told(path: &str, answer: &Value) -> (String, u64, u64) {
@@ -185,20 +185,20 @@ fn every_client_format_reaches_every_provider_format() {
 fn streamed(gateway: &Gateway, face: &str) -> (String, Vec<String>) {
     let mut stream = gateway.connect().stream(&request(face, true)).unwrap();
     let events = stream.events();
-    let text = events
-        .iter()
-        .filter_map(|event| serde_json::from_str::<Value>(event).ok())
-        .map(|event| {
-            let delta = match face {
-                "/v1/messages" => &event["delta"]["text"],
-                "/v1/responses" if event["type"] == "response.output_text.delta" => &event["delta"],
-                "/v1/responses" => &Value::Null,
-                _ => &event["choices"][0]["delta"]["content"],
-            };
-            delta.as_str().unwrap_or_default().to_owned()
-        })
-        .collect();
+    let text = events.iter().map(|event| text_of(face, event)).collect();
     (text, events)
+}
+
+/// The text that one event of a stream brings, in any client format.
+pub fn text_of(face: &str, event: &str) -> String {
+    let event: Value = serde_json::from_str(event).unwrap_or_default();
+    let delta = match face {
+        "/v1/messages" => &event["delta"]["text"],
+        "/v1/responses" if event["type"] == "response.output_text.delta" => &event["delta"],
+        "/v1/responses" => &Value::Null,
+        _ => &event["choices"][0]["delta"]["content"],
+    };
+    delta.as_str().unwrap_or_default().to_owned()
 }
 
 #[test]
