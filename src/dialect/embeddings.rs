@@ -4,6 +4,7 @@
 
 use super::openai_chat::shape::whole;
 use super::{Embeddings, Vectors};
+use crate::chat::DecodeError;
 use crate::error::{ErrorKind, GatewayError};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -73,6 +74,24 @@ pub fn parse(body: &[u8]) -> Result<Embeddings, GatewayError> {
         user,
         other: fields,
     })
+}
+
+/// Vectors that have a form: a number over what an `f32` holds is none, and would be written as
+/// `null`.
+///
+/// # Errors
+/// When there is such a number.
+pub fn finite(read: Vectors) -> Result<Vectors, DecodeError> {
+    if read
+        .vectors
+        .iter()
+        .flatten()
+        .all(|number| number.is_finite())
+    {
+        Ok(read)
+    } else {
+        Err(DecodeError::Malformed("numbers of single precision"))
+    }
 }
 
 /// Writes an answer. `tokens` is 0 where the provider does not count.
@@ -162,5 +181,17 @@ mod tests {
         assert_eq!(float["usage"]["total_tokens"], 2);
         let packed: Value = serde_json::from_slice(&render(&vectors, "m", true)).unwrap();
         assert_eq!(packed["data"][0]["embedding"], "AACAPwAAAL8=");
+    }
+
+    #[test]
+    fn a_number_without_a_form_is_refused() {
+        let vectors = |number| Vectors {
+            vectors: vec![vec![1.0], vec![0.5, number]],
+            tokens: None,
+        };
+        assert_eq!(finite(vectors(-f32::MAX)), Ok(vectors(-f32::MAX)));
+        for number in [f32::INFINITY, f32::NEG_INFINITY, f32::NAN] {
+            assert!(finite(vectors(number)).is_err(), "{number}");
+        }
     }
 }

@@ -6,6 +6,7 @@ use super::returned::Returned;
 use super::translate::{self, Lane};
 use super::upstream::media_type;
 use crate::chat::{self, DecodeError, Event};
+use crate::dialect::embeddings;
 use crate::telemetry::AttemptOutcome;
 use pingora_http::ResponseHeader;
 use std::time::Instant;
@@ -49,7 +50,8 @@ async fn whole(
     let body = json(plan, open, by, true).await?;
     if let Lane::Embeddings { base64 } = plan.sending.lane {
         let header = |name: &str| header_of(head, name);
-        let vectors = wire.embedded(&header, &body).map_err(|e| unreadable(&e))?;
+        let vectors = wire.embedded(&header, &body).and_then(embeddings::finite);
+        let vectors = vectors.map_err(|e| unreadable(&e))?;
         return Ok(Body::Vectors { vectors, base64 });
     }
     if plan.sending.lane == Lane::Count {
