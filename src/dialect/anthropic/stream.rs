@@ -195,6 +195,10 @@ impl Stream {
             Some("content_block_start") => {
                 self.start(out);
                 if let Some(block) = frame.content_block {
+                    // One that was not stopped ends where another takes its place.
+                    if let Some(earlier) = self.blocks.remove(&index) {
+                        self.close_block(earlier, out);
+                    }
                     let block = self.open_block(block, out)?;
                     self.blocks.insert(index, block);
                 }

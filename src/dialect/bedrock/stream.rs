@@ -146,6 +146,10 @@ impl Stream {
             return Ok(());
         }
         self.start(out);
+        // One that was not stopped ends where another takes its place.
+        if let Some(earlier) = self.blocks.remove(&index(event)) {
+            self.close(earlier, out);
+        }
         let text =
             |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_owned();
         let Some(call) = event.pointer("/start/toolUse") else {

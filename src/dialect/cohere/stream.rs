@@ -120,6 +120,10 @@ impl Stream {
         let Some(said) = tool_call(message) else {
             return;
         };
+        // Of two calls with one index, what follows belongs to the later.
+        if let Some(mut earlier) = self.calls.remove(&index(body)) {
+            earlier.complete(out);
+        }
         let number = self.count;
         self.count = self.count.saturating_add(1);
         out.push(Event::CallStart {
