@@ -20,6 +20,7 @@ mod parse;
 mod pieces;
 mod reasoning;
 mod request;
+mod running;
 pub(crate) mod shape;
 mod strays;
 mod stream;

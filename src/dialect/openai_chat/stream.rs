@@ -5,6 +5,7 @@
 //! that began has finished; anything else is [`DecodeError::Truncated`].
 
 use super::pieces::{self, Ending, Piece};
+use super::running::Running;
 use super::think::Tags;
 use super::{answer, besides, failure, shape};
 use crate::chat::{
@@ -31,6 +32,7 @@ pub(super) struct Chunks {
     /// What was told besides, and not yet told on.
     other: Fields,
     think_tags: bool,
+    running: Running,
     over: bool,
 }
 
@@ -80,6 +82,7 @@ impl Chunks {
             usage: None,
             other: Fields::new(),
             think_tags,
+            running: Running::default(),
             over: false,
         }
     }
@@ -101,7 +104,9 @@ impl Chunks {
             data => {
                 let value: Value =
                     json::lenient(data).ok_or(DecodeError::Malformed("a chunk in JSON"))?;
+                let from = out.len();
                 self.chunk(&value, out);
+                self.running.told_once(from, out);
                 Ok(())
             }
         }
