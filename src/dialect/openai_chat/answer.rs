@@ -30,7 +30,7 @@ pub(super) fn whole(
     let choices = body
         .get("choices")
         .and_then(Value::as_array)
-        .filter(|choices| !choices.is_empty());
+        .filter(|choices| choices.iter().any(Value::is_object));
     let choices = choices.ok_or(DecodeError::Malformed("an answer with choices"))?;
     let id = pieces::id(body);
     let mut read = Vec::with_capacity(choices.len());
