@@ -354,6 +354,9 @@ impl Stream {
         signature: Option<&Sealed>,
         out: &mut Vec<u8>,
     ) {
+        if self.calls.contains_key(&number) {
+            return;
+        }
         self.start(out);
         self.close_reasoning(Status::Completed, out);
         self.close_message(Status::Completed, out);
