@@ -28,7 +28,10 @@ mod thoughts;
 mod tools;
 mod words;
 
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::{Map, Value, json};
+use std::borrow::Cow;
+use std::fmt;
 
 use super::{Face, Label};
 use crate::chat::{Answer, Conversation, Encoder};
@@ -117,10 +120,38 @@ impl Echo {
     ];
 
     fn of(body: &[u8]) -> Self {
-        let fields: Map<String, Value> = serde_json::from_slice(body).unwrap_or_default();
-        let kept = |(name, value): &(String, Value)| {
-            Self::FIELDS.contains(&name.as_str()) && !value.is_null()
-        };
-        Self(fields.into_iter().filter(kept).collect())
+        serde_json::from_slice(body).unwrap_or_default()
+    }
+}
+
+impl<'de> Deserialize<'de> for Echo {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Settings)
+    }
+}
+
+/// Reads past what is not repeated: the input may be most of a large body.
+struct Settings;
+
+impl<'de> Visitor<'de> for Settings {
+    type Value = Echo;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a request")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Echo, A::Error> {
+        let mut kept = Map::new();
+        while let Some(name) = members.next_key::<Cow<'de, str>>()? {
+            if !Echo::FIELDS.contains(&name.as_ref()) {
+                members.next_value::<IgnoredAny>()?;
+                continue;
+            }
+            let value: Value = members.next_value()?;
+            if !value.is_null() {
+                kept.insert(name.into_owned(), value);
+            }
+        }
+        Ok(Echo(kept))
     }
 }
