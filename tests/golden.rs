@@ -50,7 +50,7 @@ struct Provider {
 const PROVIDERS: [Provider; 8] = [
     Provider {
         name: "openai",
-        wire: &Compatible,
+        wire: &Compatible { think_tags: false },
         family: "openai",
         model: "gpt-4o",
         embedder: "text-embedding-3-small",
@@ -58,7 +58,7 @@ const PROVIDERS: [Provider; 8] = [
     },
     Provider {
         name: "mistral",
-        wire: &Compatible,
+        wire: &Compatible { think_tags: false },
         family: "openai",
         model: "mistral-large-latest",
         embedder: "mistral-embed",
@@ -75,7 +75,7 @@ const PROVIDERS: [Provider; 8] = [
     },
     Provider {
         name: "azure",
-        wire: &Compatible,
+        wire: &Compatible { think_tags: false },
         family: "openai",
         model: "gpt-4o",
         embedder: "text-embedding-3-small",

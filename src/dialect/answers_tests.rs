@@ -144,7 +144,10 @@ fn other_providers_words_are_theirs() {
     assert_eq!(written(&MessagesFace, &answer)["stop_reason"], "end_turn");
     // vLLM tells which stop text it was.
     let vllm = json!({"choices": [{"message": {"content": "a"}, "finish_reason": "stop", "stop_reason": "###"}]});
-    let message = written(&MessagesFace, &read(&Compatible, &vllm.to_string()));
+    let message = written(
+        &MessagesFace,
+        &read(&Compatible { think_tags: false }, &vllm.to_string()),
+    );
     assert_eq!(message["stop_reason"], "stop_sequence");
     assert_eq!(message["stop_sequence"], "###");
     let cohere = json!({"finish_reason": "STOP_SEQUENCE", "message": {"content": []}});
@@ -177,7 +180,7 @@ fn a_turn_that_was_cut_within_a_call_is_no_turn_of_calls() {
                 {"id": "a", "function": {"name": "f", "arguments": "{}"}}]}}),
         ),
         (
-            Box::new(Compatible),
+            Box::new(Compatible::default()),
             json!({"choices": [{"finish_reason": "length", "message": {"tool_calls": [
                 {"id": "a", "function": {"name": "f", "arguments": "{}"}}]}}]}),
         ),
@@ -266,7 +269,7 @@ fn compatible_providers_show_and_speak_too() {
     let audio = json!({"id": "audio_1", "data": "QUI=", "transcript": "hi", "expires_at": 9});
     let body = json!({"choices": [{"finish_reason": "stop",
         "message": {"content": null, "images": [image], "audio": audio}}]});
-    let whole = read(&Compatible, &body.to_string());
+    let whole = read(&Compatible { think_tags: false }, &body.to_string());
     let message = &written(&Chat::default(), &whole)["choices"][0]["message"];
     assert_eq!(
         (&message["images"], &message["audio"]),
@@ -280,7 +283,7 @@ fn compatible_providers_show_and_speak_too() {
         chunk(json!({"audio": {"data": "Qg==", "expires_at": 9}})),
         json!({"id": "a", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}),
     ]);
-    let streamed = gather(decoded(&Compatible, &stream));
+    let streamed = gather(decoded(&Compatible { think_tags: false }, &stream));
     assert_eq!(streamed.choices[0].media, whole.choices[0].media);
 }
 
@@ -347,7 +350,11 @@ fn a_mark_on_a_call_is_where_the_provider_has_it() {
             json!({"cachePoint": {"type": "default", "ttl": "1h"}})
         );
         assert_eq!(dropped, Vec::<String>::new());
-        for dialect in [&GEMINI as &dyn Dialect, &Cohere, &Compatible] {
+        for dialect in [
+            &GEMINI as &dyn Dialect,
+            &Cohere,
+            &Compatible { think_tags: false },
+        ] {
             let (_, dropped) = rendered(dialect, face.as_ref(), &request);
             assert_eq!(dropped, ["cache_control"]);
         }
@@ -431,7 +438,7 @@ fn half_a_character_does_not_cost_the_answer() {
             r#"{"message":{"content":[{"type":"text","text":"LONE"}]}}"#,
         ),
         (
-            Box::new(Compatible),
+            Box::new(Compatible::default()),
             r#"{"choices":[{"message":{"content":"LONE"}}]}"#,
         ),
     ];

@@ -49,7 +49,7 @@ fn check(dialect: &dyn Dialect, cases: &[Case]) {
 #[test]
 fn openai_and_its_relatives() {
     check(
-        &Compatible,
+        &Compatible { think_tags: false },
         &[
             (
                 400,
@@ -696,27 +696,27 @@ fn in_band_a_failure_has_the_status_that_it_would_have_had() {
             BUSY,
         ),
         (
-            &Compatible,
+            &Compatible { think_tags: false },
             r#"{"error":{"message":"Rate limit reached","type":"tokens","code":"rate_limit_exceeded"}}"#,
             BUSY,
         ),
         (
-            &Compatible,
+            &Compatible { think_tags: false },
             r#"{"error":{"message":"oops","type":"server_error","code":null}}"#,
             BROKEN,
         ),
         // Responses, both ways.
         (
-            &Compatible,
+            &Compatible { think_tags: false },
             r#"{"type":"response.failed","response":{"status":"failed","error":{"code":"rate_limit_exceeded","message":"slow down"}}}"#,
             BUSY,
         ),
         (
-            &Compatible,
+            &Compatible { think_tags: false },
             r#"{"type":"error","code":"server_error","message":"oops","param":null,"sequence_number":3}"#,
             BROKEN,
         ),
-        (&Compatible, "not JSON", BROKEN),
+        (&Compatible { think_tags: false }, "not JSON", BROKEN),
     ] {
         let error = openai::refusal(dialect.in_band(data.as_bytes()), str::to_owned);
         let told = (error.status(), error.type_(), error.code());

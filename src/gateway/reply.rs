@@ -9,6 +9,7 @@ use crate::chat::Speech;
 use crate::dialect::responses_face::Responses;
 use crate::dialect::{Face, messages_face, openai};
 use crate::error::{ErrorKind, GatewayError};
+use crate::wire::percent;
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use http::{Method, StatusCode};

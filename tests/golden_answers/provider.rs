@@ -40,7 +40,7 @@ pub fn dialect(speaker: &str) -> Box<dyn Dialect> {
         "cohere" => Box::new(cohere::Cohere),
         "gemini" => Box::new(Gemini::new(Flavour::AiStudio)),
         "vertex" => Box::new(Gemini::new(Flavour::Vertex)),
-        known if COMPATIBLE.contains(&known) => Box::new(openai_chat::Compatible),
+        known if COMPATIBLE.contains(&known) => Box::new(openai_chat::Compatible::default()),
         other => panic!("nobody speaks like {other}"),
     }
 }
@@ -245,7 +245,7 @@ impl Order {
             Event::Failed(_) => self.over = true,
             _ if !self.started => return Err("before the start"),
             Event::End => self.over = true,
-            Event::Usage(_) => {}
+            Event::Usage(_) | Event::Other(_) => {}
             Event::Finish { choice, finish } => self.finish(*choice, *finish)?,
             Event::CallStart {
                 choice,

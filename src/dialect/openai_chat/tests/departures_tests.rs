@@ -313,19 +313,19 @@ fn small_departures() {
 fn thoughts_in_tags_are_taken_out() {
     let tagged = Compatible { think_tags: true };
     let body = br#"{"choices":[{"message":{"content":"<think>\nhm</think>\n\nHi"},"finish_reason":"stop"}]}"#;
-    let answer = tagged.answer(body).unwrap().unwrap();
+    let answer = tagged.answer("m", body).unwrap().unwrap();
     let choice = &answer.choices[0];
     assert_eq!(
         (choice.thoughts[0].text.as_str(), choice.text.as_deref()),
         ("\nhm", Some("Hi"))
     );
-    let plain = Compatible::default().answer(body).unwrap().unwrap();
+    let plain = Compatible::default().answer("m", body).unwrap().unwrap();
     assert_eq!(
         plain.choices[0].text.as_deref(),
         Some("<think>\nhm</think>\n\nHi")
     );
     let empty = br#"{"choices":[{"message":{"content":""},"finish_reason":"stop"}]}"#;
-    let empty = tagged.answer(empty).unwrap().unwrap();
+    let empty = tagged.answer("m", empty).unwrap().unwrap();
     assert_eq!(empty.choices[0].text.as_deref(), Some(""));
 
     let mut stream = String::new();
@@ -335,7 +335,7 @@ fn thoughts_in_tags_are_taken_out() {
         stream.push_str(&format!("data: {chunk}\n\n"));
     }
     stream.push_str("data: {\"id\":\"1\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n");
-    let (mut decoder, mut events) = (tagged.decoder(1 << 20), Vec::new());
+    let (mut decoder, mut events) = (tagged.decoder("m", 1 << 20), Vec::new());
     decoder.push(stream.into(), &mut events).unwrap();
     decoder.end(&mut events).unwrap();
     let (mut thoughts, mut texts) = (String::new(), String::new());
