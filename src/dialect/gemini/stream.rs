@@ -313,7 +313,7 @@ impl Stream {
             let event = framer.next_event().map_err(|_| DecodeError::TooLong)?;
             let Some(raw) = event else { break };
             let event = sse::Event::parse(&raw);
-            if event.is_comment_only() {
+            if event.is_comment_only() && !self.failed {
                 out.push(Event::Ping);
             }
             if let Some(json) = event.data {
