@@ -84,7 +84,10 @@ fn there_is_one_way_and_it_fits_the_dialect() {
             "{}options = {{ region = \"us-east-1\" }}\n{instance}",
             VERTEX
         ),
-        &["providers.p.aws: only providers of the dialect bedrock"],
+        &[
+            "providers.p.options.region: unknown option region",
+            "providers.p.aws: only providers of the dialect bedrock",
+        ],
     );
     says(
         &format!("{BEDROCK}headers = {{ Authorization = {key}, X-Amz-Date = \"1\" }}\n{instance}"),
