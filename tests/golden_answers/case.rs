@@ -104,20 +104,14 @@ pub struct Problems {
     found: Vec<(String, String, String)>,
     /// Outputs that some input has; others are left over.
     known: BTreeSet<PathBuf>,
-    awaited: &'static [Awaited],
 }
 
-/// Case and speaker of an input that is not read rightly yet. It has no blessed outputs, and has to be taken off its
-/// list when it is read rightly.
-pub type Awaited = (&'static str, &'static str);
-
 impl Problems {
-    pub const fn new(tree: &'static str, awaited: &'static [Awaited]) -> Self {
+    pub const fn new(tree: &'static str) -> Self {
         Self {
             tree,
             found: Vec::new(),
             known: BTreeSet::new(),
-            awaited,
         }
     }
 
@@ -128,9 +122,6 @@ impl Problems {
 
     /// Compares an output with the file of this name beside its input, or blesses it.
     pub fn compare(&mut self, input: &Input, name: &str, got: &str) {
-        if self.awaits(&input.case, &input.speaker) {
-            return;
-        }
         let path = input.path.with_file_name(name);
         if std::env::var_os("TOLLGATE_BLESS").is_some() {
             fs::write(&path, got).unwrap();
@@ -144,27 +135,12 @@ impl Problems {
         self.found.is_empty()
     }
 
-    fn awaits(&self, case: &str, speaker: &str) -> bool {
-        self.awaited.contains(&(case, speaker))
-    }
-
     /// # Panics
     /// When there is a problem.
     pub fn report(self) {
-        let wrong = |case: &str, speaker: &str| {
-            let mut found = self.found.iter();
-            found.any(|(known, by, _)| known == case && by == speaker)
-        };
         let mut told: Vec<String> = Vec::new();
         for (case, speaker, text) in &self.found {
-            if !self.awaits(case, speaker) {
-                told.push(format!("{}/{case}/{speaker}: {text}", self.tree));
-            }
-        }
-        for (case, speaker) in self.awaited {
-            if !wrong(case, speaker) {
-                told.push(format!("{case}/{speaker} is right now: awaited no more"));
-            }
+            told.push(format!("{}/{case}/{speaker}: {text}", self.tree));
         }
         for case in listed(&root(self.tree)) {
             let mut outputs = listed(&case);

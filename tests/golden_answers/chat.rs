@@ -4,7 +4,7 @@ use crate::Reading;
 use crate::heard::{
     Call, Choice, Heard, Thought, Usage, arguments_are_whole, count, json, list, must, sse, text,
 };
-use serde_json::Value;
+use serde_json::{Value, json as object};
 
 const FINISHES: [&str; 4] = ["stop", "length", "tool_calls", "content_filter"];
 
@@ -52,6 +52,14 @@ fn tokens(logprobs: &Value) -> Vec<String> {
         .iter()
         .map(|token| text(token, "token"))
         .collect()
+}
+
+fn images(said: &Value) -> Result<Vec<String>, String> {
+    let image = |image: &Value| {
+        must!(image["type"] == "image_url", "an image's type: {image}");
+        Ok(text(&image["image_url"], "url"))
+    };
+    list(said, "images").iter().map(image).collect()
 }
 
 /// Reads a whole answer.
@@ -130,6 +138,7 @@ fn message(choice: &Value) -> Result<Choice, String> {
         refusal: text(message, "refusal"),
         calls,
         annotations: list(message, "annotations").to_vec(),
+        images: images(message)?,
         logprobs: tokens(&choice["logprobs"]),
         finish: Some(finish),
         order: Vec::new(),
@@ -297,6 +306,7 @@ fn said(
                 piece(choice, call)?;
             }
         }
+        "images" => choice.images.extend(images(&object!({ "images": value }))?),
         "annotations" => choice
             .annotations
             .extend(value.as_array().cloned().unwrap_or_default()),

@@ -41,7 +41,7 @@ struct Wanted {
 
 #[test]
 fn every_error_is_told_to_every_client() {
-    let mut problems = Problems::new("errors", &[]);
+    let mut problems = Problems::new("errors");
     for input in inputs("errors", &["json"]) {
         let case: Case = serde_json::from_slice(&input.bytes)
             .unwrap_or_else(|e| panic!("{}: {e}", input.path.display()));

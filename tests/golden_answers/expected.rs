@@ -114,15 +114,18 @@ impl Expected {
         for choice in &mut self.choices {
             if format != Format::Chat {
                 // Kinds of citations differ: each format counts those that it can tell.
-                choice
-                    .annotations
-                    .retain(|one| format == Format::Responses || one["type"] == "url_citation");
+                choice.annotations.retain(|one| {
+                    format == Format::Responses || one["type"] != "document_citation"
+                });
                 choice
                     .annotations
                     .iter_mut()
                     .for_each(|one| *one = Value::Null);
             }
             if format == Format::Messages {
+                // Images have no place there, and are said to be left out: once.
+                choice.images.truncate(1);
+                choice.images.fill("omitted".to_owned());
                 choice.logprobs.clear();
                 let refused = !choice.refusal.is_empty();
                 if refused && choice.finish.as_deref() == Some("stop") {

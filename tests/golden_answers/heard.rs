@@ -20,6 +20,8 @@ pub struct Choice {
     pub refusal: String,
     pub calls: Vec<Call>,
     pub annotations: Vec<Value>,
+    /// As URLs; `omitted` where a format says that it has no place for one.
+    pub images: Vec<String>,
     /// The tokens that have one.
     pub logprobs: Vec<String>,
     pub finish: Option<String>,

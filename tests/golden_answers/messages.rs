@@ -95,12 +95,22 @@ pub fn answer(body: &Value, raw: &str) -> Reading {
         open.close(&mut choice)?;
     }
     choice.finish = Some(finish(body, &choice)?);
+    choice.images = omitted(body);
     let counts = usage(&body["usage"])?;
     Ok(Heard {
         choices: vec![choice],
         usage: (counts != Usage::default()).then_some(counts),
         error: None,
     })
+}
+
+/// An entry for each image that the message has no form for.
+fn omitted(stop: &Value) -> Vec<String> {
+    let named = list(stop, "tollgate_omitted").iter();
+    named
+        .filter(|what| **what == "image")
+        .map(|_| "omitted".to_owned())
+        .collect()
 }
 
 /// The inputs of the calls among the blocks, as they are written.
@@ -297,6 +307,7 @@ impl Client {
                 must!(self.open.is_none(), "an open block");
                 must!(!std::mem::replace(&mut self.stopped, true), "a second stop");
                 self.choice.finish = Some(finish(&event["delta"], &self.choice)?);
+                self.choice.images = omitted(&event["delta"]);
                 // Only output_tokens must be there: what is missing stays as the start told it.
                 let counts = &event["usage"];
                 count(counts, "output_tokens")?;

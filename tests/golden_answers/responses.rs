@@ -111,6 +111,13 @@ fn take(
             });
         }
         "reasoning" => reasoning(item, choice, sealed)?,
+        "image_generation_call" => {
+            let (format, data) = (text(item, "output_format"), text(item, "result"));
+            must!(!data.is_empty(), "an image without data: {item}");
+            choice
+                .images
+                .push(format!("data:image/{format};base64,{data}"));
+        }
         other => return Err(format!("an item of type {other}")),
     }
     Ok(())
@@ -334,6 +341,9 @@ impl Client {
                     .cloned()
                     .collect();
                 must!(open.annotations == told, "other annotations: {item}");
+            }
+            "image_generation_call" => {
+                must!(open.item["result"].is_null(), "an image before it is made");
             }
             _ => must!(open.parts == list(item, "summary"), "other summary: {item}"),
         }

@@ -155,23 +155,23 @@ impl<'a> Writer<'a, '_> {
         out: &mut Vec<Block<'a>>,
     ) -> Result<(), Unsupported> {
         if self.family == Family::DeepSeek {
-            return self.losses.drop("messages.reasoning_content");
+            return self.losses.drop("messages[].reasoning_content");
         }
         if let Some(sealed) = &thought.redacted {
             match self.own(sealed) {
                 Some(text) => {
                     out.push(Block::ReasoningContent(Reasoning::RedactedContent(text)));
                 }
-                None => self.losses.drop("messages.thinking_blocks")?,
+                None => self.losses.drop("messages[].thinking_blocks")?,
             }
         }
         let signature = thought.signature.as_ref().and_then(|s| self.own(s));
         let unsigned = signature.is_none() && self.family == Family::Claude;
         if !thought.text.is_empty() && unsigned {
-            return self.losses.drop("messages.reasoning_content");
+            return self.losses.drop("messages[].reasoning_content");
         }
         if thought.signature.is_some() && signature.is_none() {
-            self.losses.drop("messages.thinking_blocks")?;
+            self.losses.drop("messages[].thinking_blocks")?;
         }
         if signature.is_some() || !thought.text.is_empty() {
             let text = Reasoning::ReasoningText {
@@ -196,7 +196,8 @@ impl<'a> Writer<'a, '_> {
         call: &'a ToolCall,
     ) -> Result<Block<'a>, Unsupported> {
         if call.signature.is_some() {
-            self.losses.drop("messages.tool_calls.signature")?;
+            self.losses
+                .drop("messages[].tool_calls[].thought_signature")?;
         }
         let text = if call.arguments.trim().is_empty() {
             "{}"

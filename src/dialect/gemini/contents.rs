@@ -144,7 +144,7 @@ impl<'a> Writer<'a, '_> {
         pieces: &mut Vec<Piece<'a>>,
     ) -> Result<(), Unsupported> {
         if thought.redacted.is_some() {
-            return self.losses.drop("redacted_thinking");
+            return self.losses.drop("messages[].thinking_blocks");
         }
         let signature = self.own(thought.signature.as_ref())?;
         let thinks = !thought.text.is_empty();
@@ -190,7 +190,7 @@ impl<'a> Writer<'a, '_> {
         };
         let own = sealed.read_by(&[Origin::Gemini]);
         if own.is_none() {
-            self.losses.drop("thinking_blocks")?;
+            self.losses.drop("messages[].thinking_blocks")?;
         }
         Ok(own.filter(|text| !text.is_empty()))
     }

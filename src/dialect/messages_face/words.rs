@@ -11,6 +11,18 @@ const NAMES: Names = Names {
     fields: &[
         ("file.filename", "messages[].content[].title"),
         (
+            "messages[].reasoning_content",
+            "messages[].content[].thinking",
+        ),
+        (
+            "messages[].thinking_blocks",
+            "messages[].content[].signature",
+        ),
+        (
+            "messages[].tool_calls[].thought_signature",
+            "messages[].content[].signature",
+        ),
+        (
             "parallel_tool_calls",
             "tool_choice.disable_parallel_tool_use",
         ),

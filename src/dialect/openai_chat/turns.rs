@@ -244,7 +244,7 @@ impl<'a> Turns<'a> {
         let mut kept = thought.clone();
         for sealed in [&mut kept.signature, &mut kept.redacted] {
             if sealed.take_if(|s| s.read_by(readers).is_none()).is_some() {
-                self.losses.drop("thinking_blocks")?;
+                self.losses.drop("messages[].thinking_blocks")?;
             }
         }
         let empty = kept.signature.is_none() && kept.redacted.is_none() && kept.text.is_empty();
@@ -272,7 +272,7 @@ impl<'a> Turns<'a> {
                 (name, blocks())
             }
             Some(name @ "reasoning_details") => (name, thoughts.iter().map(detail).collect()),
-            _ => return self.losses.drop("reasoning_content"),
+            _ => return self.losses.drop("messages[].reasoning_content"),
         };
         fields.insert(name.to_owned(), value);
         Ok(())
@@ -298,7 +298,8 @@ impl<'a> Turns<'a> {
             if google && signature.origin == Origin::Gemini {
                 written.insert("extra_content".to_owned(), whole::google(signature));
             } else {
-                self.losses.drop("extra_content")?;
+                self.losses
+                    .drop("messages[].tool_calls[].thought_signature")?;
             }
         }
         let message = self.at;

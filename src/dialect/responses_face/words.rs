@@ -11,6 +11,12 @@ const NAMES: Names = Names {
     parameters: "parameters",
     fields: &[
         ("max_tokens", "max_output_tokens"),
+        ("messages[].reasoning_content", "input[].summary"),
+        ("messages[].thinking_blocks", "input[].encrypted_content"),
+        (
+            "messages[].tool_calls[].thought_signature",
+            "input[].encrypted_content",
+        ),
         ("reasoning_effort", "reasoning.effort"),
         ("response_format", "text.format"),
         (
