@@ -48,10 +48,11 @@ test: rust build-needs $(VENV)/.ready $(NODE)/.ready ## run every test
 	@sh .ci/unpack $(TOOLS) promtool=prometheus
 	TOLLGATE_TEST_VENV=$(VENV) TOLLGATE_TEST_NODE=$(NODE) $(CARGO) test --locked
 
-bench: rust build-needs ## measure the scan, and the gateway beside nginx
+bench: rust build-needs ## measure the scan, translation, and the gateway beside nginx
 	@sh .ci/need $(NEED_BENCH)
 	@sh .ci/unpack $(TOOLS) nginx=nginx
 	$(CARGO) bench --locked --bench scan
+	$(CARGO) bench --locked --bench translate
 	$(CARGO) bench --locked --bench load
 
 lint: rust build-needs ## check format, clippy, docs, shell scripts and the systemd unit
