@@ -329,9 +329,19 @@ pub(super) fn said(choice: u32, delta: &Fields, mut tags: Option<&mut Tags>, out
     if let Some(annotations) = annotations {
         out.push(Event::Annotations {
             choice,
-            annotations: annotations.clone(),
+            annotations: annotations.iter().map(unplaced).collect(),
         });
     }
+}
+
+/// An entry of a streamed list without its place in the list, which is none of
+/// its own fields.
+fn unplaced(entry: &Value) -> Value {
+    let mut entry = entry.clone();
+    if let Some(fields) = entry.as_object_mut() {
+        fields.shift_remove("index");
+    }
+    entry
 }
 
 /// The choices of a chunk with their numbers.
