@@ -25,7 +25,9 @@ pub fn cohere(bytes: &[u8]) {
 }
 
 pub fn compatible(bytes: &[u8]) {
-    read(&Compatible, bytes);
+    for think_tags in [false, true] {
+        read(&Compatible { think_tags }, bytes);
+    }
 }
 
 pub fn gemini(bytes: &[u8]) {

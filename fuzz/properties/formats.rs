@@ -12,12 +12,15 @@ use tollgate::dialect::openai_completions::Completions;
 use tollgate::dialect::responses_face::Responses;
 use tollgate::dialect::{Dialect, Face, Label};
 
+/// A provider that speaks Chat Completions, its thoughts apart from its texts.
+pub const COMPATIBLE: Compatible = Compatible { think_tags: false };
+
 /// The providers' sides.
 pub const DIALECTS: [(&str, &dyn Dialect); 6] = [
     ("anthropic", &Anthropic),
     ("bedrock", &Bedrock),
     ("cohere", &Cohere),
-    ("compatible", &Compatible),
+    ("compatible", &COMPATIBLE),
     ("gemini", &Gemini::new(Flavour::AiStudio)),
     ("vertex", &Gemini::new(Flavour::Vertex)),
 ];

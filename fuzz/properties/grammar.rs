@@ -36,7 +36,7 @@ pub fn check(events: &[Event]) {
                 );
                 over = true;
             }
-            Event::Usage(_) => assert!(started, "no start before {event:?}"),
+            Event::Usage(_) | Event::Other(_) => assert!(started, "no start before {event:?}"),
             event => {
                 assert!(started, "no start before {event:?}");
                 let choice = choices.entry(choice(event)).or_default();

@@ -1,7 +1,7 @@
 //! Streams through a provider's decoder and every client's encoder.
 
 use super::draw::{Sequence, cuts};
-use super::formats::{faces, label};
+use super::formats::{COMPATIBLE, faces, label};
 use super::frames::{self, Ending};
 use super::grammar::{self, check, joined};
 use super::{shown, wire};
@@ -61,7 +61,9 @@ pub fn compatible(bytes: &[u8]) {
     let has = |word: &str| bytes.windows(word.len()).any(|at| at == word.as_bytes());
     let ends = has("[DONE]") || has("finish_reason") || has("\\u");
     let document = bytes.trim_ascii_start().starts_with(b"{");
-    decoded(&Compatible, bytes, ends || document);
+    for think_tags in [false, true] {
+        decoded(&Compatible { think_tags }, bytes, ends || document);
+    }
 }
 
 pub fn gemini(bytes: &[u8]) {
@@ -226,7 +228,7 @@ pub fn survives(events: &[Event]) {
         return;
     }
     let out = written(Chat::default().encoder(label()).as_mut(), events);
-    let (again, read) = decode(&Compatible, vec![out.clone().into()], usize::MAX);
+    let (again, read) = decode(&COMPATIBLE, vec![out.clone().into()], usize::MAX);
     assert_eq!(read, Ok(()), "{}", shown(&out));
     assert_eq!(canonical(&again), canonical(events), "{}", shown(&out));
 }
@@ -257,6 +259,7 @@ pub fn canonical(events: &[Event]) -> (Vec<Vec<Event>>, Option<Usage>) {
             Event::Usage(counted) => usage = Some(*counted),
             Event::Start { .. }
             | Event::Native { .. }
+            | Event::Other(_)
             | Event::Ping
             | Event::End
             | Event::Failed(_) => {}

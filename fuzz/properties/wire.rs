@@ -12,7 +12,7 @@ use tollgate::wire::json::{
     Document, Edit, Known, Limits, ScanErrorKind, Span, append_members, lenient, scan, splice,
     write_string,
 };
-use tollgate::wire::{eventstream, multipart, sigv4, sse};
+use tollgate::wire::{eventstream, multipart, percent, sigv4, sse};
 
 const KNOWN: Known<'static> = Known {
     top: &["model", "messages"],
@@ -394,7 +394,7 @@ fn replaced(body: &[u8], boundary: &str, parts: &[multipart::Part], content_type
 pub fn sigv4(bytes: &[u8]) {
     let text = shown(bytes);
     let mut encoded = String::new();
-    sigv4::percent_encode(&text, &mut encoded);
+    percent::encode(&text, &mut encoded);
     assert_eq!(decoded(&encoded), text.as_bytes());
     let mut lines = text.splitn(5, '\n');
     let mut line = || lines.next().unwrap_or_default();

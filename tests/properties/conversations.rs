@@ -2,6 +2,7 @@
 //! back: what the client said is what the provider reads.
 
 use super::drawn::{config, name, text};
+use super::properties::formats::COMPATIBLE;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -10,7 +11,7 @@ use std::collections::BTreeMap;
 use tollgate::chat::Capabilities;
 use tollgate::dialect::anthropic::Anthropic;
 use tollgate::dialect::messages_face::MessagesFace;
-use tollgate::dialect::openai_chat::{Chat, Compatible};
+use tollgate::dialect::openai_chat::Chat;
 use tollgate::dialect::{Dialect, Face, Target};
 
 /// What a provider is sent, read as a request of the same format.
@@ -238,7 +239,7 @@ mod chat {
             // Thoughts go back to providers that ask for them.
             let options = [("thoughts", "reasoning_content")];
             let options = options.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-            there_and_back((&Chat::default(), &Compatible), &options, &body)?;
+            there_and_back((&Chat::default(), &COMPATIBLE), &options, &body)?;
         }
     }
 }
