@@ -1,6 +1,6 @@
 //! A conversation as a compatible provider's request.
 //!
-//! What departs from OpenAI is said by [`options`](super::options); fields
+//! What departs from OpenAI is said by [`options`]; fields
 //! that the canonical form does not know go on under their names, unless they
 //! are known to belong to another format.
 
