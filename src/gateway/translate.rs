@@ -7,7 +7,7 @@ use crate::chat::{Conversation, Encoder, Failure, Operation, Speech, Unsupported
 use crate::dialect::messages_face::{self, MessagesFace};
 use crate::dialect::openai_chat::Chat;
 use crate::dialect::openai_completions::Completions;
-use crate::dialect::responses_face::Responses;
+use crate::dialect::responses_face::{self, Responses};
 use crate::dialect::{self, Face, Label, Rendered, embeddings, openai};
 use crate::error::{ErrorKind, GatewayError};
 use crate::table::{Provider, Target};
@@ -60,8 +60,7 @@ pub fn prepare(
     strict: bool,
 ) -> Result<Sending, GatewayError> {
     let (operation, provider) = (outgoing.call.operation, &target.provider);
-    let foreign = operation == Operation::Messages && messages_face::is_tagged(&outgoing.body);
-    if provider.speaks(operation) && !foreign {
+    if provider.speaks(operation) && !brings_back_ours(operation, &outgoing.body) {
         return Ok(Sending {
             lane: Lane::Pass,
             path: provider.path(operation, &target.model),
@@ -125,6 +124,16 @@ pub fn prepare(
         headers,
         dropped,
     })
+}
+
+/// Whether a request holds thoughts in a form that the gateway gave them: of
+/// another provider's model, from an earlier turn of the conversation.
+fn brings_back_ours(operation: Operation, body: &[u8]) -> bool {
+    match operation {
+        Operation::Messages => messages_face::is_tagged(body),
+        Operation::Responses => responses_face::is_sealed(body),
+        _ => false,
+    }
 }
 
 fn no_such_endpoint(provider: &Provider) -> GatewayError {

@@ -50,6 +50,35 @@ fn who_departs_from_nothing_gets_the_bytes_of_the_client() {
     assert_eq!(scripted.take_one().body, odd.as_bytes());
 }
 
+/// A conversation that changes its provider brings thoughts of another's model along: to OpenAI's own Responses, which
+/// would refuse the whole request for them, the bytes do not pass.
+#[test]
+fn thoughts_of_another_provider_keep_bytes_from_passing() {
+    let scripted = Provider::start(chat("hi"));
+    let native = provider_with("main", &scripted, &options(r#"responses = "native""#));
+    let gateway = start(&native, &["main/m"], "");
+    let turn = |sealed: &str| {
+        json!({ "model": "m", "input": [
+            { "role": "user", "content": "Hello" },
+            { "type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": sealed },
+            { "role": "assistant", "content": "Hi" },
+            { "role": "user", "content": "And now?" },
+        ]})
+    };
+    // Base64 of [{"text":"Hm.","signature":"c2ln"}]
+    let ours = "W3sidGV4dCI6IkhtLiIsInNpZ25hdHVyZSI6ImMybG4ifV0=";
+    let answer = ask(&gateway, "/v1/responses", &turn(ours));
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let sent = scripted.take_one();
+    assert_eq!(sent.path(), "/v1/chat/completions");
+    assert!(!String::from_utf8_lossy(&sent.body).contains("c2ln"));
+    assert!(answer.header("x-tollgate-dropped").is_some());
+    ask(&gateway, "/v1/responses", &turn("gAAAAABo"));
+    let sent = scripted.take_one();
+    assert_eq!(sent.path(), "/v1/responses");
+    assert!(String::from_utf8_lossy(&sent.body).contains("gAAAAABo"));
+}
+
 #[test]
 fn who_departs_gets_what_it_takes_and_the_client_is_told_of_the_rest() {
     let answered = json!({

@@ -28,6 +28,8 @@ mod thoughts;
 mod tools;
 mod words;
 
+pub use thoughts::is_sealed;
+
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::{Map, Value, json};
 use std::borrow::Cow;

@@ -264,6 +264,21 @@ fn thoughts_travel_sealed() {
     }
 }
 
+#[test]
+fn a_request_with_thoughts_that_were_sealed_here_is_known() {
+    let sealed = thoughts::seal(&[Thought {
+        text: "Hm.".into(),
+        ..Thought::default()
+    }]);
+    let with = |text: String| thoughts::is_sealed(text.as_bytes());
+    assert!(with(format!(r#"{{"encrypted_content":"{sealed}"}}"#)));
+    assert!(with(format!(
+        "{{\"encrypted_content\":null,\"x\":{{\"encrypted_content\" :\n \"{sealed}\"}}}}"
+    )));
+    assert!(!with(r#"{"encrypted_content":"gAAAAABo"}"#.to_owned()));
+    assert!(!with(format!(r#"{{"text":"{sealed}","encrypted_content""#)));
+}
+
 /// The output items of an answer, sent back as input, are the turn that they were.
 #[test]
 fn an_answer_comes_back_as_it_was() {

@@ -61,6 +61,21 @@ fn write(entries: &[Entry]) -> String {
     STANDARD.encode(serde_json::to_vec(entries).unwrap_or_default())
 }
 
+/// Whether a request brings back what was sealed here: OpenAI itself refuses all
+/// of it for one item that it cannot open, so the bytes must not pass there.
+pub fn is_sealed(body: &[u8]) -> bool {
+    /// `[{"` in Base64; OpenAI's own begin otherwise.
+    const SEALED: &[u8] = b"\"W3si";
+    const NAME: &[u8] = b"\"encrypted_content\"";
+    memchr::memmem::find_iter(body, NAME).any(|at| {
+        let rest = body.get(at.saturating_add(NAME.len())..);
+        let value = rest
+            .map(<[u8]>::trim_ascii_start)
+            .and_then(|rest| rest.strip_prefix(b":"));
+        value.is_some_and(|value| value.trim_ascii_start().starts_with(SEALED))
+    })
+}
+
 /// `None` for what was not sealed here: OpenAI's own, or none at all.
 pub(super) fn open(sealed: &str) -> Option<Opened> {
     let bytes = STANDARD.decode(sealed).ok()?;
