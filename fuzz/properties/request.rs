@@ -7,7 +7,7 @@ use super::strict;
 use bytes::Bytes;
 use serde_json::Value;
 use tollgate::chat::{
-    Capabilities, Content, Conversation, Media, Message, Operation, Part, inspect,
+    Capabilities, Content, Conversation, Media, Message, Operation, Part, ToolChoice, inspect,
 };
 use tollgate::dialect::messages_face::{MessagesFace, parse_count_tokens};
 use tollgate::dialect::openai_chat::Chat;
@@ -195,10 +195,10 @@ fn nothing_is_lost(name: &str, asked: &Conversation, body: &Value) {
     for tool in asked.tools.iter().filter(|tool| tool.foreign.is_none()) {
         if let Some(description) = &tool.description {
             let allowed = match &asked.tool_choice {
-                Some(tollgate::chat::ToolChoice::None) => false,
-                Some(tollgate::chat::ToolChoice::Allowed { names, .. }) => {
-                    names.contains(&tool.name)
-                }
+                Some(ToolChoice::None) => false,
+                // Some providers know no better way to demand a tool than to offer no other.
+                Some(ToolChoice::Function(name)) => *name == tool.name,
+                Some(ToolChoice::Allowed { names, .. }) => names.contains(&tool.name),
                 _ => true,
             };
             assert!(

@@ -8,7 +8,7 @@ use super::{shown, wire};
 use bytes::Bytes;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use tollgate::chat::{DecodeError, Encoder, Event, Failure, Finish, Origin, Sealed, Usage};
+use tollgate::chat::{Audio, DecodeError, Encoder, Event, Failure, Finish, Origin, Sealed, Usage};
 use tollgate::dialect::Dialect;
 use tollgate::dialect::Face;
 use tollgate::dialect::anthropic::Anthropic;
@@ -268,6 +268,17 @@ pub fn canonical(events: &[Event]) -> (Vec<Vec<Event>>, Option<Usage>) {
             | Event::Refusal { text, .. }
             | Event::CallArguments { text, .. }
                 if text.is_empty() => {}
+            // A sound has an id and a date there, made up if need be.
+            Event::Audio { choice, audio } => {
+                let audio = Audio {
+                    id: None,
+                    expires_at: None,
+                    ..audio.clone()
+                };
+                let choice = *choice;
+                let all = choices.entry(choice).or_default();
+                all.push(Event::Audio { choice, audio });
+            }
             // Whether there were calls is told by the calls.
             Event::Finish { choice, finish } if *finish == Finish::ToolCalls => {
                 choices.entry(*choice).or_default().push(Event::Finish {
