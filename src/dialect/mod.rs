@@ -24,6 +24,8 @@ pub mod responses_face;
 #[cfg(test)]
 mod answers_tests;
 #[cfg(test)]
+mod failure_tests;
+#[cfg(test)]
 mod round_trip_tests;
 
 use crate::chat::{
@@ -220,5 +222,3 @@ fn seconds(header: &str) -> Option<u64> {
     )]
     sane.then(|| seconds.ceil() as u64)
 }
-#[cfg(test)]
-mod failure_tests;
