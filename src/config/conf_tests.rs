@@ -62,12 +62,38 @@ fn everything() -> Config {
         health_check: HealthCheck::default(),
         ca: Some("c".into()),
         options: BTreeMap::from([("n".into(), "v".into())]),
+        self_hosted: false,
+        breaker: Breaker::default(),
+        retry_budget: 0.2,
     };
+    let some = Some(Duration::from_secs(1));
     let model = Model {
         targets: vec![target.clone()],
         strategy: Strategy::Ordered,
-        fallbacks: vec![target],
+        fallbacks: vec![target.clone()],
+        on_error: Some(vec![target.clone()]),
+        on_rate_limit: Some(vec![target.clone()]),
+        on_context_length: Some(vec![target.clone()]),
+        on_content_policy: Some(vec![target]),
         policy: Policy::Lenient,
+        deadline: some,
+        deadline_covers: Covers::FirstToken,
+        timeouts: RouteTimeouts {
+            first_byte: some,
+            first_token: some,
+            idle: some,
+            stall: some,
+            min_tokens_per_second: Some(1.0),
+            rate_window: some,
+        },
+        retries: 1,
+        on_break: OnBreak::Continue,
+        early_headers: false,
+        keep_alive: some,
+        hedge: Some(Hedge {
+            after: some,
+            ..Hedge::default()
+        }),
     };
     let key = Key {
         hash: Hash([0; 32]),
@@ -156,7 +182,12 @@ fn the_reference_names_every_key() {
         &mut known,
     );
     // Targets may be tables or strings; a fallback's weight means nothing.
-    known.retain(|key| !key.starts_with("models.*.fallbacks."));
+    known.retain(|key| !key.starts_with("models.*.fallbacks.") && !key.contains(".on_"));
+    written.retain(|key| !key.contains(".on_"));
+    for list in ["error", "rate_limit", "context_length", "content_policy"] {
+        assert!(all_on().contains(&format!("\non_{list} = ")), "{list}");
+    }
+    assert!(all_on().contains("\non_break = "));
     assert_eq!(written, known);
 }
 
@@ -184,7 +215,14 @@ fn the_reference_states_the_defaults() {
         assert_eq!(provider.models, any());
         assert_eq!(provider.timeouts, Timeouts::default());
         assert_eq!(provider.health_check, HealthCheck::default());
-        assert_eq!(config.models["openai/*"].strategy, Strategy::default());
+        assert_eq!(provider.breaker, Breaker::default());
+        assert_eq!(provider.self_hosted, false);
+        assert!((provider.retry_budget - retry_budget()).abs() < f64::EPSILON);
+        let model = &config.models["openai/*"];
+        assert_eq!(model.strategy, Strategy::default());
+        assert_eq!(model.deadline_covers, Covers::default());
+        assert_eq!(model.on_break, OnBreak::default());
+        assert_eq!((model.retries, model.early_headers), (1, false));
     }
     let key = &loaded(&all_on()).keys["search"];
     assert_eq!(

@@ -57,7 +57,7 @@ fn unknown_keys() {
         "[providers.a]\ndialct = \"openai\"\ndialect = \"openai\"\n",
         &[
             "error: f:2: providers.a.dialct: unknown key \"dialct\"",
-            "  hint: did you mean dialect? known keys: dialect, base_url, base_urls, credential, aws, google, optional, headers, balance, http, models, timeouts, health_check, ca, options",
+            "  hint: did you mean dialect? known keys: dialect, base_url, base_urls, credential, aws, google, optional, headers, balance, http, models, timeouts, health_check, ca, options, self_hosted, breaker, retry_budget",
         ],
     );
     check(

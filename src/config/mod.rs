@@ -16,6 +16,7 @@ mod document;
 mod load;
 mod message;
 mod name;
+mod resilience;
 mod secret;
 mod value;
 
@@ -24,6 +25,7 @@ pub use diagnostic::{Diagnostic, Path, Severity, printable};
 pub use load::{Loaded, load, load_rest, locate, read, with_lines};
 pub use message::choices;
 pub use name::{TargetName, is_plain};
+pub use resilience::{Breaker, Covers, Hedge, OnBreak, RouteTimeouts};
 pub use secret::{Reference, ResolveError, Secret};
 pub use value::{Hash, HeaderSource, Output};
 
@@ -298,6 +300,22 @@ pub struct Provider {
     /// Settings that only this dialect knows.
     #[serde(default)]
     pub options: BTreeMap<String, String>,
+    /// Run by the operator: it is told how much time a request has left.
+    #[serde(default)]
+    pub self_hosted: bool,
+    /// When its targets and endpoints are left alone, and for how long.
+    #[serde(default)]
+    pub breaker: Breaker,
+    /// Retries at it, as a share of the requests that it gets: 0 to 1.
+    #[serde(
+        default = "retry_budget",
+        deserialize_with = "value::share::deserialize"
+    )]
+    pub retry_budget: f64,
+}
+
+fn retry_budget() -> f64 {
+    0.2
 }
 
 fn any() -> Vec<String> {
@@ -426,9 +444,22 @@ pub struct Timeouts {
     /// From the request's last byte to the answer's first body byte.
     #[serde(with = "value::duration")]
     pub first_byte: Duration,
+    /// From the request's last byte to the answer's first content, while there
+    /// is somebody else to ask.
+    #[serde(with = "value::duration")]
+    pub first_token: Duration,
     /// Between two pieces of an answer.
     #[serde(with = "value::duration")]
     pub idle: Duration,
+    /// Between two pieces of a stream's content.
+    #[serde(with = "value::duration")]
+    pub stall: Duration,
+    /// A stream that is slower than this over `rate_window` has broken off; 0
+    /// lets any pace pass.
+    #[serde(deserialize_with = "value::rate::deserialize")]
+    pub min_tokens_per_second: f64,
+    #[serde(with = "value::duration")]
+    pub rate_window: Duration,
     /// One write of the request.
     #[serde(with = "value::duration")]
     pub write: Duration,
@@ -442,7 +473,11 @@ impl Default for Timeouts {
         Self {
             connect: Duration::from_secs(5),
             first_byte: Duration::from_secs(120),
+            first_token: Duration::from_secs(120),
             idle: Duration::from_secs(60),
+            stall: Duration::from_secs(60),
+            min_tokens_per_second: 0.0,
+            rate_window: Duration::from_secs(10),
             write: Duration::from_secs(30),
             pool_idle: Duration::from_secs(60),
         }
@@ -506,9 +541,43 @@ pub struct Model {
     /// Tried in order when every target has failed.
     #[serde(default)]
     pub fallbacks: Vec<TargetName>,
+    /// In place of `fallbacks`, after a failure.
+    #[serde(default)]
+    pub on_error: Option<Vec<TargetName>>,
+    /// In place of `fallbacks`, after a rate limit.
+    #[serde(default)]
+    pub on_rate_limit: Option<Vec<TargetName>>,
+    /// Asked when a prompt is too long for the model.
+    #[serde(default)]
+    pub on_context_length: Option<Vec<TargetName>>,
+    /// Asked when a provider refuses the content. Without it nobody is.
+    #[serde(default)]
+    pub on_content_policy: Option<Vec<TargetName>>,
     /// What becomes of harmless fields that a target cannot carry.
     #[serde(default)]
     pub policy: Policy,
+    /// From a request's head to what `deadline_covers`; `times.request` when absent.
+    #[serde(default, with = "value::duration::optional")]
+    pub deadline: Option<Duration>,
+    #[serde(default)]
+    pub deadline_covers: Covers,
+    /// In place of the providers' own.
+    #[serde(default)]
+    pub timeouts: RouteTimeouts,
+    /// How often a target is asked again after a transient fault.
+    #[serde(default = "one", deserialize_with = "value::few::deserialize")]
+    pub retries: usize,
+    /// What becomes of a stream that breaks off after its first token.
+    #[serde(default)]
+    pub on_break: OnBreak,
+    /// The head of a stream is sent before anybody has answered.
+    #[serde(default)]
+    pub early_headers: bool,
+    /// A waiting client of a stream hears a comment so often; never when absent.
+    #[serde(default, with = "value::duration::optional")]
+    pub keep_alive: Option<Duration>,
+    #[serde(default)]
+    pub hedge: Option<Hedge>,
 }
 
 /// What becomes of a field that a provider has no counterpart for and that

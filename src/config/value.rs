@@ -42,6 +42,31 @@ pub mod duration {
             .filter(|value| has_unit && *value <= LONGEST)
     }
 
+    /// The same, where the key may be absent.
+    pub mod optional {
+        use super::*;
+
+        /// # Errors
+        /// The serialiser's own.
+        pub fn serialize<S: Serializer>(
+            value: &Option<Duration>,
+            serializer: S,
+        ) -> Result<S::Ok, S::Error> {
+            match value {
+                Some(value) => super::serialize(value, serializer),
+                None => serializer.serialize_none(),
+            }
+        }
+
+        /// # Errors
+        /// As for one that is always there.
+        pub fn deserialize<'de, D: Deserializer<'de>>(
+            deserializer: D,
+        ) -> Result<Option<Duration>, D::Error> {
+            super::deserialize(deserializer).map(Some)
+        }
+    }
+
     /// The same, but zero is allowed.
     pub mod or_zero {
         pub use super::serialize;
@@ -106,6 +131,58 @@ pub mod count {
                 "expected a whole number from 1 to 1000000",
             )),
         }
+    }
+}
+
+/// A whole number from 0 to 5: tries that are more than enough at five.
+pub mod few {
+    use super::*;
+
+    /// # Errors
+    /// For all but an integer in the range.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+        match usize::deserialize(deserializer)? {
+            value @ 0..=5 => Ok(value),
+            _ => Err(de::Error::custom("expected a whole number from 0 to 5")),
+        }
+    }
+}
+
+/// A part of a whole, from 0 to 1.
+pub mod share {
+    use super::*;
+
+    /// # Errors
+    /// For all but a number in the range.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+        let value = f64::deserialize(deserializer)?;
+        if (0.0..=1.0).contains(&value) {
+            return Ok(value);
+        }
+        Err(de::Error::custom("expected a number from 0 to 1"))
+    }
+}
+
+/// A number of tokens per second, zero for none.
+pub mod rate {
+    use super::*;
+
+    /// # Errors
+    /// For all but a number from 0 to 10000.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+        let value = f64::deserialize(deserializer)?;
+        if (0.0..=10_000.0).contains(&value) {
+            return Ok(value);
+        }
+        Err(de::Error::custom("expected a number from 0 to 10000"))
+    }
+
+    /// The same, where the key may be absent.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn optional<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+        deserialize(deserializer).map(Some)
     }
 }
 

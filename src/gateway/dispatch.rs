@@ -49,8 +49,9 @@ pub async fn run(
     outgoing: &Outgoing,
 ) -> Result<Served, Stop> {
     let mut last: Option<GatewayError> = None;
-    for target in decision.candidates.iter().cloned() {
-        let sending = match prepare(outgoing, &target, decision.strict) {
+    for candidate in decision.candidates.iter().cloned() {
+        let target = candidate.target;
+        let sending = match prepare(outgoing, &target, decision.terms.strict) {
             Ok(sending) => sending,
             // Another target may be able to carry it.
             Err(error) => {

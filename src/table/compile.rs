@@ -1,10 +1,11 @@
 //! From the config to the table, with every problem found, not the first.
 
-use super::{Provider, Route, RoutingTable, TargetPattern};
+use super::{Provider, Route, RoutingTable, TargetPattern, Terms};
 use crate::chat::models;
 use crate::config::{self, Config, Diagnostic, Path, TargetName};
 use crate::identity::{KeyRing, Principal};
 use crate::route::decide::Order;
+use crate::route::fault::Kinds;
 use crate::tls;
 use crate::units::{Pattern, Wildcard};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -99,6 +100,7 @@ impl<'a> Compiler<'a> {
             keys,
             providers,
             redacted: serde_json::to_value(self.config).unwrap_or_default(),
+            direct_terms: Arc::new(Terms::direct(self.config.times.request)),
             routes,
             wildcards,
         });
@@ -240,29 +242,48 @@ impl<'a> Compiler<'a> {
                 "targets = [\"provider/model\"]",
             );
         }
+        self.timing(alias, written);
         let mut route = Route {
             alias: alias.into(),
             order: order(written.strategy),
-            strict: written.policy == config::Policy::Strict,
+            terms: Arc::new(Terms::of(written, self.config.times.request)),
             weights: Vec::new(),
             targets: Vec::new(),
         };
-        for (list, names) in [
-            ("targets", &written.targets),
-            ("fallbacks", &written.fallbacks),
-        ] {
+        for (list, names, on) in lists(written) {
             for (i, target) in names.iter().enumerate() {
                 let at = path(["models", alias, list, &i.to_string()]);
                 let Some(pattern) = self.target(at, stars == 1, target, providers) else {
                     continue;
                 };
-                route.targets.push(pattern);
                 if list == "targets" {
+                    route.targets.push(TargetPattern { on, ..pattern });
                     route.weights.push(target.weight);
+                    continue;
                 }
+                route.fall_back(TargetPattern { on, ..pattern });
             }
         }
         (!route.targets.is_empty()).then_some(route)
+    }
+
+    /// What a route says of time that cannot be meant.
+    fn timing(&mut self, alias: &str, written: &config::Model) {
+        let deadline = written.deadline.unwrap_or(self.config.times.request);
+        if written.keep_alive.is_some_and(|every| every >= deadline) {
+            self.warn(
+                path(["models", alias, "keep_alive"]),
+                "as long as the deadline or longer: no comment is ever sent",
+                "use a tenth of the deadline",
+            );
+        }
+        if written.hedge.is_some() && written.targets.len() + written.fallbacks.len() < 2 {
+            self.warn(
+                path(["models", alias, "hedge"]),
+                "there is no second target to ask",
+                "add one to targets or fallbacks",
+            );
+        }
     }
 
     fn target(
@@ -290,6 +311,7 @@ impl<'a> Compiler<'a> {
         Some(TargetPattern {
             provider: Arc::clone(provider),
             model: target.model.clone(),
+            on: Kinds::NONE,
         })
     }
 
@@ -323,6 +345,55 @@ impl<'a> Compiler<'a> {
         }
         ring
     }
+}
+
+impl Route {
+    /// Adds a fallback. One that stands in several lists is one candidate, for
+    /// what has failed is not tried twice.
+    fn fall_back(&mut self, pattern: TargetPattern) {
+        let fallbacks = self.targets.get_mut(self.weights.len()..);
+        let known = fallbacks.unwrap_or_default().iter_mut().find(|other| {
+            other.model == pattern.model && Arc::ptr_eq(&other.provider, &pattern.provider)
+        });
+        match known {
+            Some(other) => other.on = other.on.and(pattern.on),
+            None => self.targets.push(pattern),
+        }
+    }
+}
+
+/// A route's lists of targets, each with the failures that lead there. The
+/// list of a kind stands in place of `fallbacks` for that kind.
+fn lists(written: &config::Model) -> Vec<(&'static str, &[TargetName], Kinds)> {
+    let unless = |list: &Option<Vec<TargetName>>, kinds| match list {
+        Some(_) => Kinds::NONE,
+        None => kinds,
+    };
+    let larger = unless(&written.on_context_length, Kinds::IF_LARGER);
+    let fallbacks = unless(&written.on_error, Kinds::ERROR)
+        .and(unless(&written.on_rate_limit, Kinds::RATE_LIMIT))
+        .and(larger);
+    let mut lists: Vec<(_, &[TargetName], _)> = vec![
+        ("targets", &written.targets, larger),
+        ("fallbacks", &written.fallbacks, fallbacks),
+    ];
+    for (name, list, kinds) in [
+        ("on_error", &written.on_error, Kinds::ERROR),
+        ("on_rate_limit", &written.on_rate_limit, Kinds::RATE_LIMIT),
+        (
+            "on_context_length",
+            &written.on_context_length,
+            Kinds::CONTEXT_LENGTH,
+        ),
+        (
+            "on_content_policy",
+            &written.on_content_policy,
+            Kinds::CONTENT_POLICY,
+        ),
+    ] {
+        lists.extend(list.as_deref().map(|list| (name, list, kinds)));
+    }
+    lists
 }
 
 fn order(strategy: config::Strategy) -> Order {

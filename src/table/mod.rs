@@ -12,12 +12,15 @@ mod compile;
 mod compile_credential;
 mod compile_provider;
 mod provider;
+mod terms;
 
-pub use crate::config::{Limits, Times};
+pub use crate::config::{Limits, OnBreak, Times};
 pub use provider::{Provider, Timeouts};
+pub use terms::{Hedge, Terms};
 
 use crate::identity::{KeyRing, Principal};
 use crate::route::decide::{Choice, Order, decide};
+use crate::route::fault::Kinds;
 use crate::units::Wildcard;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -39,6 +42,8 @@ pub struct RoutingTable {
     /// The config without its secrets, for the operator.
     pub redacted: serde_json::Value,
     routes: HashMap<String, Arc<Route>>,
+    /// How requests are served that name `provider/model` themselves.
+    direct_terms: Arc<Terms>,
     /// The more specific first.
     wildcards: Vec<(Wildcard, Arc<Route>)>,
 }
@@ -48,7 +53,7 @@ pub struct RoutingTable {
 pub struct Route {
     pub alias: Arc<str>,
     order: Order,
-    strict: bool,
+    terms: Arc<Terms>,
     weights: Vec<usize>,
     /// Targets, then fallbacks.
     targets: Vec<TargetPattern>,
@@ -59,6 +64,7 @@ pub struct Route {
 struct TargetPattern {
     provider: Arc<Provider>,
     model: String,
+    on: Kinds,
 }
 
 /// Something that can be sent to.
@@ -69,14 +75,26 @@ pub struct Target {
     pub model: String,
 }
 
+/// A target that a request may come to.
+#[derive(Debug, Clone)]
+pub struct Candidate {
+    pub target: Target,
+    /// One of the route's own targets, not a fallback.
+    pub is_target: bool,
+    /// The failures of others that lead to it.
+    pub on: Kinds,
+    /// The config names its model in full: that the provider does not know it
+    /// is then no client's doing.
+    pub is_exact: bool,
+}
+
 /// Where a request may go, first choice first.
 #[derive(Debug)]
 pub struct Decision {
     /// The alias that matched, for labels.
     pub route: Arc<str>,
-    pub candidates: Vec<Target>,
-    /// Refuse rather than drop what a target cannot carry.
-    pub strict: bool,
+    pub candidates: Vec<Candidate>,
+    pub terms: Arc<Terms>,
 }
 
 /// Why a model's name leads nowhere.
@@ -97,8 +115,13 @@ impl RoutingTable {
             Found::Alias(route) => Ok(route.decide(star, seed)),
             Found::Direct(target) => Ok(Decision {
                 route: DIRECT.into(),
-                candidates: vec![target],
-                strict: false,
+                candidates: vec![Candidate {
+                    target,
+                    is_target: true,
+                    on: Kinds::NONE,
+                    is_exact: false,
+                }],
+                terms: Arc::clone(&self.direct_terms),
             }),
         }
     }
@@ -187,16 +210,21 @@ impl Route {
         };
         let candidates = decide(&choice, seed)
             .into_iter()
-            .filter_map(|i| self.targets.get(i))
-            .map(|t| Target {
-                provider: Arc::clone(&t.provider),
-                model: t.model.replacen('*', star, 1),
+            .filter_map(|i| Some((i, self.targets.get(i)?)))
+            .map(|(i, t)| Candidate {
+                target: Target {
+                    provider: Arc::clone(&t.provider),
+                    model: t.model.replacen('*', star, 1),
+                },
+                is_target: i < self.weights.len(),
+                on: t.on,
+                is_exact: !t.model.contains('*'),
             })
             .collect();
         Decision {
             route: Arc::clone(&self.alias),
             candidates,
-            strict: self.strict,
+            terms: Arc::clone(&self.terms),
         }
     }
 }

@@ -15,7 +15,7 @@ use http::{HeaderName, HeaderValue};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-pub use crate::config::{Dialect, Timeouts};
+pub use crate::config::{Breaker, Dialect, Timeouts};
 
 /// Somebody who serves models: data, not code.
 pub struct Provider {
@@ -27,6 +27,12 @@ pub struct Provider {
     pub options: BTreeMap<String, String>,
     pub pool: Arc<Pool>,
     pub timeouts: Timeouts,
+    /// Run by the operator.
+    pub self_hosted: bool,
+    /// When its targets and endpoints are left alone.
+    pub breaker: Breaker,
+    /// Retries at it, as a share of the requests that it gets.
+    pub retry_budget: f64,
     /// Added to every request, a fixed credential among them.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// A credential that is more than a header.

@@ -42,7 +42,7 @@ fn sent(table: &RoutingTable, who: &Principal, asked: &str) -> Result<Vec<String
     let names = decision
         .candidates
         .iter()
-        .map(|t| format!("{}/{}", t.provider.name, t.model));
+        .map(|c| format!("{}/{}", c.target.provider.name, c.target.model));
     Ok(names.collect())
 }
 
@@ -80,6 +80,7 @@ fn the_seed_decides_a_weighted_route() {
     let all = who(&["*"], false);
     let first = |seed| {
         table.decide(&all, "even", seed).unwrap().candidates[0]
+            .target
             .provider
             .name
             .to_string()
