@@ -6,6 +6,7 @@
 //! failure means for the next one is the table in [`fault`].
 
 pub mod balance;
+pub mod course;
 pub mod decide;
 pub mod endpoint;
 pub mod fault;
