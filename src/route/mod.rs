@@ -1,11 +1,17 @@
 //! Where a request goes.
 //!
-//! [`decide`] orders the targets of a route: a pure function. [`balance`]
-//! picks one address among a provider's endpoints; [`endpoint`] and
-//! [`health`] say what those are and which of them answer. What an attempt's
-//! failure means for the next one is the table in [`fault`].
+//! [`decide`] orders the targets of a route: a pure function. [`course`] is one
+//! request's way through them; what a failure means for the next step is the
+//! table in [`fault`]. [`balance`] picks one address among a provider's
+//! endpoints; [`endpoint`] and [`health`] say what those are and which of them
+//! answer.
+//!
+//! The control loops know no clock and no network; time is an argument.
+//! [`breaker`] leaves a failing target alone and finds out when it is well
+//! again.
 
 pub mod balance;
+pub mod breaker;
 pub mod course;
 pub mod decide;
 pub mod endpoint;
