@@ -8,10 +8,11 @@
 //!
 //! The control loops know no clock and no network; time is an argument.
 //! [`breaker`] leaves a failing target alone and finds out when it is well
-//! again.
+//! again. [`budget`] bounds retries.
 
 pub mod balance;
 pub mod breaker;
+pub mod budget;
 pub mod course;
 pub mod decide;
 pub mod endpoint;
