@@ -8,7 +8,7 @@
 //!
 //! The control loops know no clock and no network; time is an argument.
 //! [`breaker`] leaves a failing target alone and finds out when it is well
-//! again. [`budget`] bounds retries.
+//! again. [`budget`] bounds retries. [`learned`] knows how long things take.
 
 pub mod balance;
 pub mod breaker;
@@ -18,3 +18,4 @@ pub mod decide;
 pub mod endpoint;
 pub mod fault;
 pub mod health;
+pub mod learned;
