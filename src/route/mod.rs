@@ -8,7 +8,8 @@
 //!
 //! The control loops know no clock and no network; time is an argument.
 //! [`breaker`] leaves a failing target alone and finds out when it is well
-//! again. [`budget`] bounds retries. [`learned`] knows how long things take.
+//! again. [`budget`] bounds retries. [`learned`] knows how long things take. [`pace`]
+//! guards a stream after its first token.
 
 pub mod balance;
 pub mod breaker;
@@ -19,3 +20,4 @@ pub mod endpoint;
 pub mod fault;
 pub mod health;
 pub mod learned;
+pub mod pace;
