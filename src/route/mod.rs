@@ -9,7 +9,8 @@
 //! The control loops know no clock and no network; time is an argument.
 //! [`breaker`] leaves a failing target alone and finds out when it is well
 //! again. [`budget`] bounds retries. [`learned`] knows how long things take. [`pace`]
-//! guards a stream after its first token.
+//! guards a stream after its first token. [`hedging`] bounds what is asked
+//! twice.
 
 pub mod balance;
 pub mod breaker;
@@ -19,5 +20,6 @@ pub mod decide;
 pub mod endpoint;
 pub mod fault;
 pub mod health;
+pub mod hedging;
 pub mod learned;
 pub mod pace;
