@@ -156,6 +156,7 @@ async fn pick(ctx: &Ctx, target: &Target, tried: &[Arc<Address>]) -> Option<Arc<
         .await
         .ok()
         .flatten()
+        .map(|picked| picked.address)
 }
 
 /// One attempt, written down. The outer error is the end of the request.

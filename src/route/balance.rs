@@ -3,9 +3,11 @@
 //! Selection, weights and health counters are pingora-load-balancing's. What
 //! it lacks is here: discovery by DNS that keeps the last good answer, weights
 //! per base URL however many addresses it resolves to, least latency, and a
-//! first resolution on demand. A pool outlives reloads as long as its
-//! [`PoolSpec`] stays the same, so a reload forgets nobody's health.
+//! first resolution on demand, a breaker per address. A pool outlives reloads as
+//! long as its [`PoolSpec`] stays the same, and hands its breakers on to the
+//! next one, so a reload forgets nobody's health.
 
+use super::breaker::{Admission, Breaker, Permit, Settings};
 use super::endpoint::{Address, Origin};
 use super::health::{Probe, ProbeSpec};
 use async_trait::async_trait;
@@ -18,7 +20,7 @@ use pingora_load_balancing::{Backend, Backends, Extensions, LoadBalancer};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How many candidates a selection looks at before it gives up.
@@ -55,6 +57,8 @@ pub struct PoolSpec {
     /// Keeps connections of different trust apart.
     pub group: u64,
     pub probe: Option<ProbeSpec>,
+    /// Of the addresses' breakers. May change while the pool stays.
+    pub breaker: Settings,
     /// Text that tells this spec from others: what the operator wrote.
     pub fingerprint: String,
 }
@@ -92,18 +96,46 @@ macro_rules! each {
 pub struct Pool {
     spec: PoolSpec,
     balancer: Balancer,
+    breakers: Arc<Mutex<Breakers>>,
     picks: AtomicUsize,
     resolved: AtomicBool,
     /// Held by whoever resolves; when that failed last.
     resolving: tokio::sync::Mutex<Option<Instant>>,
 }
 
+/// A usable address, and the right to ask it once.
+pub struct Picked {
+    pub address: Arc<Address>,
+    pub permit: Permit,
+}
+
+/// The breakers of a pool's addresses, by base URL and socket.
+struct Breakers {
+    settings: Settings,
+    all: HashMap<(String, SocketAddr), Arc<Breaker>>,
+}
+
+impl Breakers {
+    fn of(&mut self, url: &str, addr: SocketAddr) -> Arc<Breaker> {
+        let settings = self.settings;
+        let new = || Arc::new(Breaker::new(settings));
+        Arc::clone(self.all.entry((url.to_owned(), addr)).or_insert_with(new))
+    }
+}
+
 impl Pool {
-    /// A pool that has resolved nothing yet.
-    pub fn new(spec: PoolSpec) -> Self {
+    /// A pool that has resolved nothing yet. It takes over the breakers of the
+    /// one that it follows.
+    pub fn new(spec: PoolSpec, previous: Option<&Self>) -> Self {
+        let all = previous.map(|p| lock(&p.breakers).all.clone());
+        let breakers = Arc::new(Mutex::new(Breakers {
+            settings: spec.breaker,
+            all: all.unwrap_or_default(),
+        }));
         let names = Names {
             spec: spec.clone(),
             known: Mutex::default(),
+            breakers: Arc::clone(&breakers),
         };
         let mut backends = Backends::new(Box::new(names));
         if let Some(probe) = &spec.probe {
@@ -117,6 +149,7 @@ impl Pool {
         Self {
             spec,
             balancer,
+            breakers,
             picks: AtomicUsize::new(0),
             resolved: AtomicBool::new(false),
             resolving: tokio::sync::Mutex::default(),
@@ -127,13 +160,60 @@ impl Pool {
         &self.spec
     }
 
-    /// A healthy address for a request with this `key` (used by consistent
+    /// Other settings for the breakers of all addresses, from now on.
+    pub fn configure(&self, settings: Settings) {
+        let mut breakers = lock(&self.breakers);
+        breakers.settings = settings;
+        for breaker in breakers.all.values() {
+            breaker.configure(settings);
+        }
+    }
+
+    /// A usable address for a request with this `key` (used by consistent
     /// hashing), other than those `tried`; `None` when there is none.
-    pub async fn pick(&self, key: &[u8], tried: &[Arc<Address>]) -> Option<Arc<Address>> {
+    pub async fn pick(&self, key: &[u8], tried: &[Arc<Address>]) -> Option<Picked> {
+        self.ready().await;
+        // Whoever was usable a moment ago may have been taken as a probe.
+        let mut passed = tried.to_vec();
+        loop {
+            let address = self.choose(key, &passed)?;
+            match address.breaker.admit(Instant::now()) {
+                Admission::Admitted(permit) => return Some(Picked { address, permit }),
+                Admission::Shut { .. } => passed.push(address),
+            }
+        }
+    }
+
+    /// A healthy address whatever its breaker says, if there is none that is
+    /// usable.
+    pub async fn pick_any(&self, key: &[u8], tried: &[Arc<Address>]) -> Option<Picked> {
+        if let Some(picked) = self.pick(key, tried).await {
+            return Some(picked);
+        }
+        let address = self.select(key, |a| !is_among(a, tried))?;
+        let permit = address.breaker.force(Instant::now());
+        Some(Picked { address, permit })
+    }
+
+    /// Whether there is a usable address other than those `tried`.
+    pub fn has_other(&self, tried: &[Arc<Address>]) -> bool {
+        let now = Instant::now();
+        let usable = |a: &Arc<Address>| a.breaker.peek(now).shut.is_none();
+        let all = self.health().into_iter();
+        all.filter(|(_, healthy)| *healthy)
+            .any(|(a, _)| usable(&a) && !is_among(&a, tried))
+    }
+
+    async fn ready(&self) {
         if !self.resolved.load(Ordering::Acquire) {
             self.resolve_first().await;
         }
-        let first = self.select(key, tried)?;
+    }
+
+    fn choose(&self, key: &[u8], tried: &[Arc<Address>]) -> Option<Arc<Address>> {
+        let now = Instant::now();
+        let usable = |a: &Arc<Address>| a.breaker.peek(now).shut.is_none() && !is_among(a, tried);
+        let first = self.select(key, usable)?;
         if self.spec.strategy != Strategy::LeastLatency {
             return Some(first);
         }
@@ -147,21 +227,15 @@ impl Pool {
         {
             return Some(first);
         }
-        let others: Vec<_> = tried.iter().cloned().chain([Arc::clone(&first)]).collect();
-        Some(match self.select(key, &others) {
+        let other = |a: &Arc<Address>| usable(a) && !Arc::ptr_eq(a, &first);
+        Some(match self.select(key, other) {
             Some(second) if second.latency.micros() < first.latency.micros() => second,
             _ => first,
         })
     }
 
-    fn select(&self, key: &[u8], tried: &[Arc<Address>]) -> Option<Arc<Address>> {
-        let fresh = |b: &Backend| {
-            shared(b).is_some_and(|s| {
-                s.addresses
-                    .iter()
-                    .any(|a| !tried.iter().any(|t| Arc::ptr_eq(a, t)))
-            })
-        };
+    fn select(&self, key: &[u8], usable: impl Fn(&Arc<Address>) -> bool) -> Option<Arc<Address>> {
+        let fresh = |b: &Backend| shared(b).is_some_and(|s| s.addresses.iter().any(&usable));
         let backend =
             each!(&self.balancer, lb => lb.select_with(key, MAX_STEPS, |b, ok| ok && fresh(b)))?;
         let shared = shared(&backend)?;
@@ -169,7 +243,7 @@ impl Pool {
         let n = shared.addresses.len();
         (0..n)
             .filter_map(|i| shared.addresses.get((turn.wrapping_add(i)) % n))
-            .find(|a| !tried.iter().any(|t| Arc::ptr_eq(a, t)))
+            .find(|a| usable(a))
             .cloned()
     }
 
@@ -241,6 +315,14 @@ impl std::fmt::Debug for Pool {
     }
 }
 
+fn is_among(address: &Arc<Address>, others: &[Arc<Address>]) -> bool {
+    others.iter().any(|other| Arc::ptr_eq(address, other))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn shared(backend: &Backend) -> Option<&Shared> {
     backend.ext.get::<Arc<Shared>>().map(|s| &**s)
 }
@@ -255,6 +337,7 @@ struct Names {
     spec: PoolSpec,
     /// Addresses seen before, so that their latency outlives a resolution.
     known: Mutex<HashMap<(usize, SocketAddr), Arc<Address>>>,
+    breakers: Arc<Mutex<Breakers>>,
 }
 
 impl Names {
@@ -271,7 +354,7 @@ impl Names {
     }
 
     fn last_good(&self, index: usize) -> Vec<SocketAddr> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = lock(&self.known);
         let mut addrs: Vec<_> = known
             .keys()
             .filter(|(i, _)| *i == index)
@@ -282,7 +365,8 @@ impl Names {
     }
 
     fn assemble(&self, found: &[Vec<SocketAddr>]) -> BTreeSet<Backend> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = lock(&self.known);
+        let mut breakers = lock(&self.breakers);
         let mut next = HashMap::new();
         let mut by_addr: BTreeMap<SocketAddr, (usize, Vec<Arc<Address>>)> = BTreeMap::new();
         let scale = found.iter().map(Vec::len).filter(|n| *n > 0).fold(1, lcm);
@@ -290,12 +374,11 @@ impl Names {
             for addr in addrs {
                 let address = known.remove(&(index, *addr)).unwrap_or_else(|| {
                     let options = self.spec.options.clone();
-                    Arc::new(Address::new(
-                        Arc::clone(origin),
-                        *addr,
-                        options,
-                        self.spec.group,
-                    ))
+                    let group = self.spec.group;
+                    Arc::new(Address {
+                        breaker: breakers.of(&origin.url, *addr),
+                        ..Address::new(Arc::clone(origin), *addr, options, group)
+                    })
                 });
                 next.insert((index, *addr), Arc::clone(&address));
                 let entry = by_addr.entry(*addr).or_default();
@@ -303,6 +386,12 @@ impl Names {
                 entry.1.push(address);
             }
         }
+        // Addresses come and go with each resolution; their breakers must not
+        // pile up.
+        breakers.all.retain(|(url, addr), _| {
+            next.values()
+                .any(|a| a.origin.url == *url && a.peer._address == PeerAddr::Inet(*addr))
+        });
         *known = next;
         let shares = by_addr.values().map(|(w, _)| *w).fold(0, gcd).max(1);
         let heaviest = by_addr
@@ -355,113 +444,5 @@ fn lcm(a: usize, b: usize) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn pool(urls: &[(&str, usize)], strategy: Strategy) -> Pool {
-        Pool::new(PoolSpec {
-            origins: urls
-                .iter()
-                .map(|(u, w)| (Arc::new(Origin::parse(u).unwrap()), *w))
-                .collect(),
-            strategy,
-            options: PeerOptions::new(),
-            group: 0,
-            probe: None,
-            fingerprint: String::new(),
-        })
-    }
-
-    async fn shares(pool: &Pool, picks: usize) -> BTreeMap<String, usize> {
-        let mut counts = BTreeMap::new();
-        for i in 0..picks {
-            let address = pool.pick(&i.to_le_bytes(), &[]).await.unwrap();
-            *counts.entry(address.origin.url.clone()).or_default() += 1;
-        }
-        counts
-    }
-
-    #[tokio::test]
-    async fn weights_hold() {
-        let p = pool(
-            &[("http://127.0.0.1:1001", 3), ("http://127.0.0.1:1002", 1)],
-            Strategy::RoundRobin,
-        );
-        let s = shares(&p, 400).await;
-        assert_eq!(s["http://127.0.0.1:1001"], 300);
-        assert_eq!(s["http://127.0.0.1:1002"], 100);
-    }
-
-    #[tokio::test]
-    async fn two_base_urls_on_one_socket_share_it() {
-        let p = pool(
-            &[
-                ("http://127.0.0.1:1001/a", 1),
-                ("http://127.0.0.1:1001/b", 1),
-            ],
-            Strategy::RoundRobin,
-        );
-        let s = shares(&p, 100).await;
-        assert_eq!(s["http://127.0.0.1:1001/a"], 50);
-        assert_eq!(s["http://127.0.0.1:1001/b"], 50);
-    }
-
-    #[tokio::test]
-    async fn an_address_that_was_tried_is_not_picked_again() {
-        let p = pool(
-            &[("http://127.0.0.1:1001", 1), ("http://127.0.0.1:1002", 1)],
-            Strategy::RoundRobin,
-        );
-        let first = p.pick(b"k", &[]).await.unwrap();
-        let second = p.pick(b"k", &[Arc::clone(&first)]).await.unwrap();
-        assert_ne!(first.origin.url, second.origin.url);
-        assert!(p.pick(b"k", &[first, second]).await.is_none());
-    }
-
-    #[tokio::test]
-    async fn consistent_hashing_keeps_a_key_where_it_was() {
-        let urls = [
-            ("http://127.0.0.1:1001", 1),
-            ("http://127.0.0.1:1002", 1),
-            ("http://127.0.0.1:1003", 1),
-        ];
-        let p = pool(&urls, Strategy::ConsistentHash);
-        for user in [b"u1".as_slice(), b"u2", b"u3"] {
-            let home = p.pick(user, &[]).await.unwrap();
-            for _ in 0..10 {
-                assert!(Arc::ptr_eq(&home, &p.pick(user, &[]).await.unwrap()));
-            }
-        }
-    }
-
-    #[tokio::test]
-    async fn least_latency_prefers_the_faster() {
-        let p = pool(
-            &[("http://127.0.0.1:1001", 1), ("http://127.0.0.1:1002", 1)],
-            Strategy::LeastLatency,
-        );
-        p.resolve().await;
-        for (address, _) in p.health() {
-            let slow = address.origin.port == 1001;
-            address
-                .latency
-                .record(Duration::from_millis(if slow { 900 } else { 10 }));
-        }
-        let s = shares(&p, 400).await;
-        // 387 at least: only every 32nd pick is left to chance.
-        assert!(s["http://127.0.0.1:1002"] >= 387, "{s:?}");
-    }
-
-    #[tokio::test]
-    async fn an_unknown_name_gives_nothing_and_does_not_fail_the_others() {
-        let p = pool(
-            &[
-                ("http://no-such-host.invalid", 1),
-                ("http://127.0.0.1:1002", 1),
-            ],
-            Strategy::RoundRobin,
-        );
-        let s = shares(&p, 10).await;
-        assert_eq!(s["http://127.0.0.1:1002"], 10);
-    }
-}
+#[path = "balance_tests.rs"]
+mod tests;

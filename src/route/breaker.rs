@@ -40,6 +40,18 @@ pub struct Settings {
     pub open_max: Duration,
 }
 
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            consecutive_failures: 5,
+            error_rate: 0.5,
+            min_outcomes: 20,
+            open: Duration::from_secs(5),
+            open_max: Duration::from_secs(30),
+        }
+    }
+}
+
 /// The three states.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum State {

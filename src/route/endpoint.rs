@@ -1,5 +1,6 @@
 //! A provider's addresses: base URLs, and the sockets that they resolve to.
 
+use super::breaker::{Breaker, Settings};
 use http::uri::Scheme;
 use http::{HeaderValue, Uri};
 use pingora_core::protocols::l4::socket::SocketAddr as PeerAddr;
@@ -86,15 +87,24 @@ impl Latency {
 }
 
 /// One socket address of one base URL: what a connection is made to.
-#[derive(Debug)]
 pub struct Address {
     pub origin: Arc<Origin>,
     pub peer: HttpPeer,
     pub latency: Latency,
+    pub breaker: Arc<Breaker>,
+}
+
+impl std::fmt::Debug for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Address")
+            .field("url", &self.origin.url)
+            .field("peer", &self.peer._address)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Address {
-    /// `options` carries timeouts, ALPN and trust.
+    /// `options` carries timeouts, ALPN and trust. The breaker is a new one.
     pub fn new(origin: Arc<Origin>, addr: SocketAddr, options: PeerOptions, group: u64) -> Self {
         let scheme = if origin.tls {
             PeerScheme::HTTPS
@@ -120,6 +130,7 @@ impl Address {
             origin,
             peer,
             latency: Latency::default(),
+            breaker: Arc::new(Breaker::new(Settings::default())),
         }
     }
 }

@@ -10,7 +10,7 @@
 //! [`breaker`] leaves a failing target alone and finds out when it is well
 //! again. [`budget`] bounds retries. [`learned`] knows how long things take. [`pace`]
 //! guards a stream after its first token. [`hedging`] bounds what is asked
-//! twice.
+//! twice. [`standing`] keeps them by name, so that no reload forgets.
 
 pub mod balance;
 pub mod breaker;
@@ -23,3 +23,4 @@ pub mod health;
 pub mod hedging;
 pub mod learned;
 pub mod pace;
+pub mod standing;

@@ -8,6 +8,7 @@ use super::compile_credential::owns;
 use super::provider::{family, wire};
 use crate::config::{self, HeaderSource, Path, Secret};
 use crate::route::balance::{Pool, PoolSpec, Strategy};
+use crate::route::breaker::Settings;
 use crate::route::endpoint::Origin;
 use crate::route::health::{Kind, ProbeSpec};
 use crate::tls;
@@ -70,6 +71,7 @@ impl<'a> Compiler<'a> {
             options,
             group: hash((name, authorities)),
             probe,
+            breaker: breaker(&written.breaker),
             fingerprint: fingerprint(written, &headers, authorities),
         };
         Some(Provider {
@@ -81,7 +83,7 @@ impl<'a> Compiler<'a> {
             pool: self.pool(name, spec),
             timeouts: written.timeouts.clone(),
             self_hosted: written.self_hosted,
-            breaker: written.breaker.clone(),
+            breaker: breaker(&written.breaker),
             retry_budget: written.retry_budget,
             headers,
             credential,
@@ -122,7 +124,7 @@ impl<'a> Compiler<'a> {
             .map(|p| &p.pool);
         match previous {
             Some(pool) if *pool.spec() == spec => Arc::clone(pool),
-            _ => Arc::new(Pool::new(spec)),
+            _ => Arc::new(Pool::new(spec, previous.map(|pool| &**pool))),
         }
     }
 
@@ -306,6 +308,17 @@ impl<'a> Compiler<'a> {
             healthy_after: check.healthy_after,
             unhealthy_after: check.unhealthy_after,
         })
+    }
+}
+
+/// The settings of a provider's breakers.
+fn breaker(written: &config::Breaker) -> Settings {
+    Settings {
+        consecutive_failures: u32::try_from(written.consecutive_failures).unwrap_or(u32::MAX),
+        error_rate: written.error_rate,
+        open: written.open,
+        open_max: written.open_max.max(written.open),
+        ..Settings::default()
     }
 }
 

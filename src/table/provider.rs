@@ -10,12 +10,13 @@ use crate::dialect::cohere::Cohere;
 use crate::dialect::gemini::{Flavour, Gemini};
 use crate::dialect::openai_chat::{self, Compatible};
 use crate::route::balance::Pool;
+use crate::route::breaker::Settings;
 use crate::units::Pattern;
 use http::{HeaderName, HeaderValue};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-pub use crate::config::{Breaker, Dialect, Timeouts};
+pub use crate::config::{Dialect, Timeouts};
 
 /// Somebody who serves models: data, not code.
 pub struct Provider {
@@ -30,7 +31,7 @@ pub struct Provider {
     /// Run by the operator.
     pub self_hosted: bool,
     /// When its targets and endpoints are left alone.
-    pub breaker: Breaker,
+    pub breaker: Settings,
     /// Retries at it, as a share of the requests that it gets.
     pub retry_budget: f64,
     /// Added to every request, a fixed credential among them.
