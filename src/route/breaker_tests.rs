@@ -428,6 +428,22 @@ fn verdicts_from_before_it_closed_do_not_count_afterwards() {
 }
 
 #[test]
+fn once_closed_neither_probe_nor_forced_request_has_a_say() {
+    let mut scene = Scene::opened();
+    let forced = scene.forced();
+    scene.pass(10_000);
+    let probe = scene.admitted();
+    scene.forced().succeeded(scene.now);
+    scene.outcomes("ff");
+    forced.succeeded(scene.now);
+    assert!(scene.peek().is_suspect, "the row of failures stands");
+    scene.fail(probe);
+    assert_eq!(scene.state(), State::Closed);
+    scene.outcomes("f");
+    assert_eq!(scene.shut(), (10.0, false));
+}
+
+#[test]
 fn a_forced_success_from_before_the_last_failed_probe_is_late() {
     let mut scene = Scene::opened();
     let forced = scene.forced();

@@ -274,9 +274,11 @@ mod tests {
     fn an_earlier_instant_is_taken_for_the_last_minute() {
         let now = Instant::now();
         let hedging = asked(100);
+        assert!(!hedging.take(&hourly(0), now));
         assert!(hedging.take(&hourly(2), now + Duration::from_secs(600)));
         assert!(hedging.take(&hourly(2), now));
         assert!(!hedging.take(&hourly(2), now));
+        assert_eq!(hedging.lock().minutes, [(10, 2)]);
     }
 
     #[test]

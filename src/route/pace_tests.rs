@@ -137,9 +137,10 @@ fn windows_that_nobody_looked_at_were_empty() {
         }),
     });
     scene.said(1_000, 50);
-    scene.pass(18_999);
-    assert_eq!(scene.check(), Ok(()), "one full window, and one not over");
-    scene.pass(1);
+    let mut earlier = scene.pace.clone();
+    let one_full_and_one_not_over = scene.began + Duration::from_millis(19_999);
+    assert_eq!(earlier.check(one_full_and_one_not_over), Ok(()));
+    scene.pass(19_000);
     assert_eq!(scene.check(), Err(TooSlow::BelowRate));
 }
 
@@ -225,17 +226,23 @@ fn limits_without_end_are_waited_for_without_harm() {
 
 #[test]
 fn rates_in_decimals_are_met_exactly() {
-    for tenths in 1..=200 {
-        let mut scene = Scene::new(Some(tenths as f64 / 10.0));
-        scene.said(4_000, tenths);
-        scene.said(4_000, 0);
-        scene.pass(2_000);
-        assert_eq!(scene.check(), Ok(()), "{tenths}");
-        let mut scene = Scene::new(Some(tenths as f64 / 10.0));
-        scene.said(4_000, tenths - 1);
-        scene.said(4_000, 0);
-        scene.pass(2_000);
-        assert_eq!(scene.check(), Err(TooSlow::BelowRate), "{tenths}");
+    for hundredths in 1..=200 {
+        let limits = Limits {
+            stall: Duration::from_secs(200),
+            min_rate: Some(Rate {
+                tokens_per_second: hundredths as f64 / 100.0,
+                window: Duration::from_secs(100),
+            }),
+        };
+        for (tokens, expected) in [
+            (hundredths, Ok(())),
+            (hundredths - 1, Err(TooSlow::BelowRate)),
+        ] {
+            let mut scene = Scene::held_to(limits);
+            scene.said(0, tokens);
+            scene.pass(100_000);
+            assert_eq!(scene.check(), expected, "{hundredths}");
+        }
     }
 }
 
