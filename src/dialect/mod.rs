@@ -8,6 +8,7 @@
 
 pub mod anthropic;
 pub mod bedrock;
+mod blank;
 pub mod cohere;
 pub mod embeddings;
 pub mod gemini;

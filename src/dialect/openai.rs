@@ -1,6 +1,7 @@
 //! OpenAI's wire format, which is also every client's: errors both ways, and
 //! where a stream stands.
 
+use super::blank;
 use crate::chat::Failure;
 use crate::error::{ErrorKind, GatewayError};
 use crate::wire::sse::Event;
@@ -34,6 +35,8 @@ pub fn error_event(error: &GatewayError) -> Vec<u8> {
 pub enum Progress {
     /// Comments and keep-alives.
     Nothing,
+    /// A chunk that tells nothing of the answer yet: a role, an empty delta.
+    Empty,
     /// A chunk.
     Chunk,
     /// A chunk with a finish reason: the answer is complete.
@@ -58,6 +61,8 @@ pub fn progress(event: &Event<'_>) -> Progress {
     }
     if has_finish_reason(data) {
         Progress::Finish
+    } else if blank::chunk(data) {
+        Progress::Empty
     } else {
         Progress::Chunk
     }
@@ -66,13 +71,14 @@ pub fn progress(event: &Event<'_>) -> Progress {
 /// The same for Anthropic's Messages and OpenAI's Responses, whose events are
 /// named and say themselves what they are.
 pub fn named_progress(event: &Event<'_>) -> Progress {
-    if event.data.is_none() {
+    let Some(data) = event.data.as_deref() else {
         return Progress::Nothing;
-    }
+    };
     match event.name.unwrap_or_default() {
         "ping" => Progress::Nothing,
         "error" | "response.failed" => Progress::Error,
         "message_stop" | "response.completed" | "response.incomplete" => Progress::Done,
+        name if blank::named(name, data) => Progress::Empty,
         _ => Progress::Chunk,
     }
 }
@@ -219,13 +225,17 @@ mod tests {
                 Progress::Chunk,
             ),
             (
+                r#"data: {"choices":[{"delta":{"role":"assistant","content":""},"finish_reason":null}]}"#,
+                Progress::Empty,
+            ),
+            (
                 r#"data: {"choices":[{"delta":{"content":"\"finish_reason\":\"stop\""},"finish_reason":null}]}"#,
                 Progress::Chunk,
             ),
             (r#"data: {"error":{"message":"x"}}"#, Progress::Error),
             (
                 r#"data: {"error":null,"choices":[{"delta":{}}]}"#,
-                Progress::Chunk,
+                Progress::Empty,
             ),
             (r#"data: {"id":1,"error":{"message":"x"}}"#, Progress::Error),
             (

@@ -39,6 +39,10 @@ const ERROR_TIME: Duration = Duration::from_secs(2);
 /// Bytes of comments that are kept until the first real event.
 const HELD: usize = 64 << 10;
 
+/// Events that tell nothing yet, as a multiple of the longest event: they may
+/// repeat the whole request (`response.created`).
+const EMPTY: usize = 4;
+
 /// Everything an attempt needs to know.
 pub struct Plan<'a> {
     pub connector: &'a Connector,
@@ -430,6 +434,7 @@ async fn events(plan: &Plan<'_>, mut open: Open, by: Instant) -> Result<Body, Fa
     let mut framer = Framer::new(plan.limits.event);
     let mut held = Vec::new();
     let mut held_bytes = 0_usize;
+    let mut empty_bytes = 0_usize;
     loop {
         let Some(piece) = read(&mut open, by).await? else {
             return Err(Failure::reset("the stream ended before its first event"));
@@ -446,6 +451,15 @@ async fn events(plan: &Plan<'_>, mut open: Open, by: Instant) -> Result<Body, Fa
                     if held_bytes <= HELD {
                         held.push(raw);
                     }
+                }
+                // They open the answer that they belong to: they go first, when it comes.
+                Progress::Empty => {
+                    empty_bytes = empty_bytes.saturating_add(raw.len());
+                    if empty_bytes > plan.limits.event.saturating_mul(EMPTY) {
+                        open.cancel().await;
+                        return Err(Failure::invalid("no content in its first events"));
+                    }
+                    held.push(raw);
                 }
                 Progress::Error => {
                     let failure = told_in_band(plan, event.data.as_deref().unwrap_or_default());
