@@ -5,6 +5,7 @@
 //! with. What only a start can change (listeners, threads) is said in the log.
 
 use crate::config::{self, Config, Diagnostic};
+use crate::route::standing::Board;
 use crate::table::RoutingTable;
 use crate::telemetry::{AccessLog, Metrics, log as operator_log};
 use crate::tls::Certificate;
@@ -88,6 +89,7 @@ pub struct Reloader {
     pub table: Arc<ArcSwap<RoutingTable>>,
     pub metrics: Arc<Metrics>,
     pub access_log: Arc<AccessLog>,
+    pub board: Arc<Board>,
     pub certificates: Vec<Arc<Certificate>>,
     /// The config that the process started with, and the text last tried.
     state: Mutex<State>,
@@ -105,6 +107,7 @@ impl Reloader {
         table: Arc<ArcSwap<RoutingTable>>,
         metrics: Arc<Metrics>,
         access_log: Arc<AccessLog>,
+        board: Arc<Board>,
         certificates: Vec<Arc<Certificate>>,
         started_with: Config,
     ) -> Self {
@@ -117,6 +120,7 @@ impl Reloader {
             table,
             metrics,
             access_log,
+            board,
             certificates,
             state,
         }
@@ -188,7 +192,7 @@ impl Reloader {
         let table = Arc::new(table);
         // First of all: whoever sees the metrics move may rely on the table.
         self.table.store(Arc::clone(&table));
-        announce(&self.metrics, &table);
+        announce(&self.metrics, &self.board, &table);
         self.metrics.reload(true);
         operator_log::set_level(config.log.level.into());
         self.warn_of_restart(&state.started_with, &config);
@@ -237,8 +241,18 @@ impl Reloader {
     }
 }
 
-/// Makes the metrics' label sets those of `table`.
-pub fn announce(metrics: &Metrics, table: &RoutingTable) {
+/// Makes the metrics' label sets and the settings of what is known by name
+/// those of `table`.
+pub fn announce(metrics: &Metrics, board: &Board, table: &RoutingTable) {
+    let routes = table.route_labels();
+    board.retain(
+        |provider| table.providers.contains_key(provider),
+        |route| routes.contains(&route),
+    );
+    for (name, provider) in &table.providers {
+        board.configure(name, provider.breaker, provider.retry_budget);
+        provider.pool.configure(provider.breaker);
+    }
     metrics.retain(table.route_labels(), table.providers.keys().map(|n| &**n));
     for provider in table.providers.keys() {
         metrics.provider_known(provider);

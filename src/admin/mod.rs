@@ -1,4 +1,5 @@
-//! The operator's listener: metrics, health, readiness, the config in use.
+//! The operator's listener: metrics, health, readiness, the config in use, what
+//! is known of targets.
 //!
 //! It reads and never changes anything, has no key and speaks plain HTTP/1.1:
 //! it belongs on loopback or on a network of the operator's own, never on the
@@ -38,6 +39,8 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 pub struct Admin {
     pub metrics: Arc<Metrics>,
     pub status: Arc<dyn Fn() -> Status + Send + Sync>,
+    /// Brings the gauges up to date that only a look can tell.
+    pub look: Arc<dyn Fn() + Send + Sync>,
 }
 
 /// The state of the process and the config it runs on.
@@ -53,14 +56,55 @@ pub struct Status {
     /// The config with every secret masked.
     pub config: serde_json::Value,
     pub endpoints: Vec<Endpoint>,
+    pub targets: Vec<Target>,
+    pub providers: Vec<Provider>,
 }
 
-/// One address of a provider, and what its health checks say.
+/// One address of a provider, what its health checks say, and what its requests
+/// did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Endpoint {
     pub provider: String,
     pub endpoint: String,
     pub healthy: bool,
+    pub breaker: Breaker,
+}
+
+/// A breaker's state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Breaker {
+    /// `closed`, `open` or `half_open`.
+    pub state: &'static str,
+    /// Milliseconds until one request tries it; `null` where any may.
+    pub asks_again_in_ms: Option<u64>,
+}
+
+/// What is known of one model at one provider.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Target {
+    pub provider: String,
+    pub model: String,
+    pub breaker: Breaker,
+    /// To a stream's first content, of the latest requests; `null` before there
+    /// are enough.
+    pub first_token_ms: Option<Times>,
+    /// To a whole answer.
+    pub whole_answer_ms: Option<Times>,
+}
+
+/// Quantiles, in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Times {
+    pub p50: u64,
+    pub p95: u64,
+}
+
+/// What is left to a provider.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Provider {
+    pub provider: String,
+    /// Retries that its budget still allows.
+    pub retries_left: f64,
 }
 
 /// The listener as a service of Pingora's, with one thread of its own, so that
@@ -97,10 +141,14 @@ impl Admin {
             return text(StatusCode::MISDIRECTED_REQUEST, why);
         }
         let answer: fn(&Self) -> Response<Vec<u8>> = match path {
-            "/metrics" => |admin| respond(StatusCode::OK, METRICS, admin.metrics.render().into()),
+            "/metrics" => |admin| {
+                (admin.look)();
+                respond(StatusCode::OK, METRICS, admin.metrics.render().into())
+            },
             "/healthz" => |_| text(StatusCode::OK, "ok\n"),
             "/readyz" => |admin| readiness((admin.status)().ready),
             "/config" => |admin| config((admin.status)()),
+            "/status" => |admin| shown((admin.status)()),
             _ => |_| text(StatusCode::NOT_FOUND, "not found\n"),
         };
         let mut response = if method == Method::GET {
@@ -134,6 +182,17 @@ fn config(status: Status) -> Response<Vec<u8>> {
         "ready": status.ready,
         "endpoints": status.endpoints,
         "config": status.config,
+    });
+    respond(StatusCode::OK, JSON, format!("{shown:#}\n").into_bytes())
+}
+
+fn shown(status: Status) -> Response<Vec<u8>> {
+    let shown = json!({
+        "version": status.version,
+        "ready": status.ready,
+        "providers": status.providers,
+        "targets": status.targets,
+        "endpoints": status.endpoints,
     });
     respond(StatusCode::OK, JSON, format!("{shown:#}\n").into_bytes())
 }
@@ -200,12 +259,50 @@ mod tests {
                 provider: "openai".to_owned(),
                 endpoint: "https://api.openai.com/v1".to_owned(),
                 healthy: true,
+                breaker: open(),
+            }],
+            targets: vec![Target {
+                provider: "openai".to_owned(),
+                model: "gpt-5".to_owned(),
+                breaker: open(),
+                first_token_ms: Some(Times { p50: 300, p95: 900 }),
+                whole_answer_ms: None,
+            }],
+            providers: vec![Provider {
+                provider: "openai".to_owned(),
+                retries_left: 2.4,
             }],
         };
         Admin {
             metrics: Arc::new(Metrics::new().unwrap()),
             status: Arc::new(status),
+            look: Arc::new(|| ()),
         }
+    }
+
+    fn open() -> Breaker {
+        Breaker {
+            state: "open",
+            asks_again_in_ms: Some(4000),
+        }
+    }
+
+    #[test]
+    fn shows_what_is_known_of_targets() {
+        let (status, kind, body) = get(&admin(true), "/status");
+        assert_eq!((status, kind.as_str()), (200, "application/json"));
+        let shown: serde_json::Value = serde_json::from_str(&body).unwrap();
+        let breaker = json!({"state": "open", "asks_again_in_ms": 4000});
+        let want = json!({
+            "version": 3,
+            "ready": true,
+            "providers": [{"provider": "openai", "retries_left": 2.4}],
+            "targets": [{"provider": "openai", "model": "gpt-5", "breaker": breaker,
+                         "first_token_ms": {"p50": 300, "p95": 900}, "whole_answer_ms": null}],
+            "endpoints": [{"provider": "openai", "endpoint": "https://api.openai.com/v1",
+                           "healthy": true, "breaker": breaker}],
+        });
+        assert_eq!(shown, want);
     }
 
     fn get(admin: &Admin, path: &str) -> (u16, String, String) {
@@ -278,7 +375,8 @@ mod tests {
             "loaded_at": "1970-01-01T00:00:00.000Z",
             "source": "/etc/tollgate/tollgate.toml",
             "ready": true,
-            "endpoints": [{"provider": "openai", "endpoint": "https://api.openai.com/v1", "healthy": true}],
+            "endpoints": [{"provider": "openai", "endpoint": "https://api.openai.com/v1", "healthy": true,
+                           "breaker": {"state": "open", "asks_again_in_ms": 4000}}],
             "config": {"keys": {"search": {"hash": "***"}}},
         });
         assert_eq!(shown, want);

@@ -8,6 +8,8 @@
 
 use super::authority::Authority;
 use super::exchange::{self, Exchanged};
+use super::failure::{Failure, classify, lacks_counter};
+use super::phases::{Phase, Stopwatch};
 use super::returned::{self, Returned};
 use super::translate::{self, Lane, Sending};
 use super::translated;
@@ -16,19 +18,17 @@ use crate::chat::{self, Answer, Decoder, Operation, Speech};
 use crate::dialect::Vectors;
 use crate::dialect::openai::{self, Progress};
 use crate::dialect::openai_chat;
-use crate::error::{ErrorKind, GatewayError};
 use crate::route::endpoint::Address;
-use crate::table::{Limits, Provider};
-use crate::telemetry::AttemptOutcome;
+use crate::route::fault::Fault;
+use crate::table::{Provider, RoutingTable, Timeouts};
 use crate::wire::sse::{Event, Framer};
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
-use pingora_core::Error;
 use pingora_core::connectors::http::Connector;
 use pingora_core::protocols::http::client::HttpSession;
 use pingora_http::{RequestHeader, ResponseHeader};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Longest error body that is read for its message.
 const ERROR_BODY: usize = 64 << 10;
@@ -43,27 +43,34 @@ const HELD: usize = 64 << 10;
 /// repeat the whole request (`response.created`).
 const EMPTY: usize = 4;
 
-/// Everything an attempt needs to know.
-pub struct Plan<'a> {
-    pub connector: &'a Connector,
-    pub provider: &'a Arc<Provider>,
-    pub address: &'a Arc<Address>,
-    pub sending: &'a Sending,
+/// Everything an attempt needs to know. It is its own, so that an attempt can
+/// run beside another one.
+pub struct Plan {
+    pub connector: Arc<Connector>,
+    pub table: Arc<RoutingTable>,
+    pub provider: Arc<Provider>,
+    pub address: Arc<Address>,
+    pub sending: Arc<Sending>,
     /// What the provider calls the model.
-    pub model: &'a str,
+    pub model: String,
     pub operation: Operation,
     /// The client asked for a stream.
     pub stream: bool,
     /// The client's format.
     pub speech: Speech,
-    pub limits: &'a Limits,
+    /// The route's limits in time, or else the provider's.
+    pub timeouts: Timeouts,
+    /// The request's.
     pub deadline: Instant,
+    /// When it is cut off for the sake of another candidate.
+    pub cut: Option<Instant>,
+    pub watch: Arc<Stopwatch>,
 }
 
-impl Plan<'_> {
+impl Plan {
     /// What the client may see of an answer's head.
     fn returned(&self, head: &ResponseHeader) -> Returned {
-        Returned::of(head, self.provider, self.speech)
+        Returned::of(head, &self.provider, self.speech)
     }
 }
 
@@ -123,6 +130,13 @@ pub enum Body {
     Raw { first: Option<Bytes>, open: Open },
 }
 
+impl Body {
+    /// Whether it reaches the client as events.
+    pub fn is_stream(&self) -> bool {
+        matches!(self, Self::Events { .. } | Self::Decoded { .. })
+    }
+}
+
 /// A connection with an answer still on it.
 pub struct Open {
     pub session: HttpSession,
@@ -150,124 +164,32 @@ impl Open {
     }
 }
 
-/// Where to go after a failure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Next {
-    /// Another endpoint of the same target may do better.
-    Endpoint,
-    /// The same would happen at every endpoint of this target.
-    Target,
-    /// The same would happen everywhere.
-    Stop,
-    /// The provider does not count this model's tokens: they are estimated.
-    Estimate,
-}
-
-/// An attempt that failed.
-#[derive(Debug)]
-pub struct Failure {
-    pub outcome: AttemptOutcome,
-    pub status: Option<u16>,
-    pub error: GatewayError,
-    pub next: Next,
-    pub returned: Returned,
-}
-
-impl Failure {
-    fn new(
-        outcome: AttemptOutcome,
-        next: Next,
-        kind: ErrorKind,
-        public: &'static str,
-        source: impl ToString,
-    ) -> Self {
-        Self {
-            outcome,
-            status: None,
-            error: GatewayError::new(kind, public).because(source),
-            next,
-            returned: Returned::default(),
-        }
-    }
-
-    pub(super) fn connect(e: &Error) -> Self {
-        let text = "The provider could not be reached.";
-        Self::new(
-            AttemptOutcome::ConnectFailed,
-            Next::Endpoint,
-            ErrorKind::UpstreamError,
-            text,
-            e,
-        )
-    }
-
-    pub(super) fn unauthorized(e: impl ToString) -> Self {
-        let text = "The credential for the provider could not be had.";
-        Self::new(
-            AttemptOutcome::AuthFailed,
-            Next::Target,
-            ErrorKind::UpstreamAuth,
-            text,
-            e,
-        )
-    }
-
-    pub(super) fn reset(e: impl ToString) -> Self {
-        let text = "The provider broke off before its answer.";
-        Self::new(
-            AttemptOutcome::Reset,
-            Next::Endpoint,
-            ErrorKind::UpstreamError,
-            text,
-            e,
-        )
-    }
-
-    pub(super) fn silent() -> Self {
-        let text = "The provider did not answer in time.";
-        Self::new(
-            AttemptOutcome::Timeout,
-            Next::Target,
-            ErrorKind::DeadlineExceeded,
-            text,
-            "no first byte in time",
-        )
-    }
-
-    pub(super) fn invalid(why: &'static str) -> Self {
-        let text = "The provider's answer was not understood.";
-        Self::new(
-            AttemptOutcome::InvalidResponse,
-            Next::Endpoint,
-            ErrorKind::UpstreamError,
-            text,
-            why,
-        )
-    }
-}
-
 /// Makes the attempt.
-pub async fn run(plan: &Plan<'_>, head: RequestHeader) -> Result<Served, Failure> {
+pub async fn run(plan: Plan, head: RequestHeader) -> Result<Served, Failure> {
     let attempt = async {
-        let authority = Authority::of(plan.provider).await?;
+        let authority = Authority::of(&plan.provider).await?;
         // What a credential takes says nothing about the address.
         let began = Instant::now();
-        let exchanged = exchange::run(plan, head, authority.as_ref()).await?;
-        let result = receive(plan, exchanged, began.elapsed()).await;
+        let exchanged = exchange::run(&plan, head, authority.as_ref()).await?;
+        plan.watch.enter(Phase::Content, Instant::now());
+        let result = receive(&plan, exchanged, began.elapsed()).await;
         if let (Some(authority), Err(failure)) = (&authority, &result) {
             authority.learn(failure);
         }
         result
     };
-    match tokio::time::timeout_at(plan.deadline.into(), attempt).await {
+    let cut = plan.cut.filter(|cut| *cut < plan.deadline);
+    let by = cut.unwrap_or(plan.deadline);
+    match tokio::time::timeout_at(by.into(), attempt).await {
         Ok(result) => result,
+        Err(_) if cut.is_some() => Err(Failure::slow()),
         Err(_) => Err(Failure::silent()),
     }
 }
 
 /// Reads what makes the answer an answer.
 async fn receive(
-    plan: &Plan<'_>,
+    plan: &Plan,
     exchanged: Exchanged,
     head_after: Duration,
 ) -> Result<Served, Failure> {
@@ -281,8 +203,8 @@ async fn receive(
     };
     let open = Open {
         session,
-        address: Arc::clone(plan.address),
-        pool_idle: plan.provider.timeouts.pool_idle,
+        address: Arc::clone(&plan.address),
+        pool_idle: plan.timeouts.pool_idle,
         sent_all,
     };
     let status = head.status.as_u16();
@@ -296,7 +218,7 @@ async fn receive(
     };
     match body {
         Ok(body) => Ok(Served {
-            provider: Arc::clone(plan.provider),
+            provider: Arc::clone(&plan.provider),
             head,
             body,
             head_after,
@@ -311,7 +233,7 @@ async fn receive(
 
 /// Reads what makes an answer in the client's own format one.
 async fn passing(
-    plan: &Plan<'_>,
+    plan: &Plan,
     open: Open,
     head: &ResponseHeader,
     by: Instant,
@@ -381,7 +303,7 @@ pub(super) async fn read(open: &mut Open, by: Instant) -> Result<Option<Bytes>, 
 /// Reads a whole JSON answer. One without a length may be cut without a sign
 /// of it, so it has to be whole JSON.
 pub(super) async fn json(
-    plan: &Plan<'_>,
+    plan: &Plan,
     open: Open,
     by: Instant,
     framed: bool,
@@ -390,7 +312,7 @@ pub(super) async fn json(
     let whole = || serde_json::from_slice::<serde::de::IgnoredAny>(&body).is_ok();
     match body.trim_ascii_end().last() {
         Some(b'}' | b']') if framed || whole() => Ok(body),
-        Some(_) => Err(Failure::invalid("a JSON answer that is cut off")),
+        Some(_) => Err(Failure::truncated("a JSON answer that is cut off")),
         None => Err(Failure::invalid("an empty JSON answer")),
     }
 }
@@ -403,14 +325,14 @@ fn is_framed(head: &ResponseHeader) -> bool {
 }
 
 /// Reads a whole body, bounded.
-async fn collect(plan: &Plan<'_>, mut open: Open, mut by: Instant) -> Result<Bytes, Failure> {
+async fn collect(plan: &Plan, mut open: Open, mut by: Instant) -> Result<Bytes, Failure> {
     let mut first: Option<Bytes> = None;
     let mut joined: Option<BytesMut> = None;
     let mut total = 0_usize;
     while let Some(piece) = read(&mut open, by).await? {
-        by = Instant::now() + plan.provider.timeouts.idle;
+        by = Instant::now() + plan.timeouts.idle;
         total = total.saturating_add(piece.len());
-        if total > plan.limits.response {
+        if total > plan.table.limits.response {
             open.cancel().await;
             return Err(Failure::invalid("a response over the limit"));
         }
@@ -425,20 +347,23 @@ async fn collect(plan: &Plan<'_>, mut open: Open, mut by: Instant) -> Result<Byt
             (Some(_), Some(all)) => all.extend_from_slice(&piece),
         }
     }
-    open.release(plan.connector).await;
+    open.release(&plan.connector).await;
     Ok(joined.map(BytesMut::freeze).or(first).unwrap_or_default())
 }
 
 /// Reads up to the first event that says something.
-async fn events(plan: &Plan<'_>, mut open: Open, by: Instant) -> Result<Body, Failure> {
-    let mut framer = Framer::new(plan.limits.event);
+async fn events(plan: &Plan, mut open: Open, mut by: Instant) -> Result<Body, Failure> {
+    let mut framer = Framer::new(plan.table.limits.event);
     let mut held = Vec::new();
     let mut held_bytes = 0_usize;
     let mut empty_bytes = 0_usize;
     loop {
         let Some(piece) = read(&mut open, by).await? else {
-            return Err(Failure::reset("the stream ended before its first event"));
+            return Err(Failure::truncated(
+                "the stream ended before its first event",
+            ));
         };
+        by = Instant::now() + plan.timeouts.idle;
         framer.push(piece);
         while let Some(raw) = framer
             .next_event()
@@ -455,7 +380,7 @@ async fn events(plan: &Plan<'_>, mut open: Open, by: Instant) -> Result<Body, Fa
                 // They open the answer that they belong to: they go first, when it comes.
                 Progress::Empty => {
                     empty_bytes = empty_bytes.saturating_add(raw.len());
-                    if empty_bytes > plan.limits.event.saturating_mul(EMPTY) {
+                    if empty_bytes > plan.table.limits.event.saturating_mul(EMPTY) {
                         open.cancel().await;
                         return Err(Failure::invalid("no content in its first events"));
                     }
@@ -483,12 +408,12 @@ pub fn progress(operation: Operation, event: &Event<'_>) -> Progress {
     }
 }
 
-async fn raw(plan: &Plan<'_>, mut open: Open, by: Instant, status: u16) -> Result<Body, Failure> {
+async fn raw(plan: &Plan, mut open: Open, by: Instant, status: u16) -> Result<Body, Failure> {
     let first = read(&mut open, by).await?;
     if first.is_some() {
         return Ok(Body::Raw { first, open });
     }
-    open.release(plan.connector).await;
+    open.release(&plan.connector).await;
     match status {
         // No content, and so it says.
         204 | 205 => Ok(Body::Whole(Bytes::new())),
@@ -497,71 +422,41 @@ async fn raw(plan: &Plan<'_>, mut open: Open, by: Instant, status: u16) -> Resul
 }
 
 /// An error in place of the first event: a failure like its status before it.
-fn told_in_band(plan: &Plan<'_>, data: &[u8]) -> Failure {
+fn told_in_band(plan: &Plan, data: &[u8]) -> Failure {
     translated::told(plan, plan.provider.wire.in_band(data))
 }
 
 /// A status that is not a success: whose fault, and where to go.
-async fn refused(plan: &Plan<'_>, mut open: Open, head: &ResponseHeader) -> Failure {
+async fn refused(plan: &Plan, mut open: Open, head: &ResponseHeader) -> Failure {
     let status = head.status.as_u16();
     let body = error_body(&mut open).await;
     match &body {
         // Read to its end: the connection can be used again.
-        Some(_) => open.release(plan.connector).await,
+        Some(_) => open.release(&plan.connector).await,
         None => open.cancel().await,
     }
     let body = body.unwrap_or_default();
     let header = |name: &str| header_of(head, name);
     let mut told = plan.provider.wire.failure(status, &header, &body);
+    let retry_after = returned::retry_after(head, SystemTime::now())
+        .or_else(|| told.retry_after.map(Duration::from_secs));
     returned::complete(&mut told, head);
-    let (outcome, mut next) = classify(&told);
-    if plan.operation.counts() && lacks_counter(&told) {
-        next = Next::Estimate;
-    }
+    let fault = match plan.operation.counts() && lacks_counter(&told) {
+        true => Fault::NoCounter,
+        false => classify(&told),
+    };
     Failure {
-        outcome,
+        fault,
         status: Some(status),
-        error: translate::failed(told, plan.provider),
-        next,
+        error: translate::failed(told, &plan.provider),
+        retry_after,
         returned: plan.returned(head),
-    }
-}
-
-/// Whether a refused count says that there is no counter: not at this address,
-/// as with those who imitate Anthropic, or not for this model (Bedrock's
-/// "The provided model doesn't support counting tokens").
-fn lacks_counter(told: &chat::Failure) -> bool {
-    let says = |words| told.message.as_deref().is_some_and(|m| m.contains(words));
-    match told.status {
-        405 | 501 => true,
-        404 => told.code.as_deref() != Some("model_not_found"),
-        400 => says("counting tokens"),
-        _ => false,
     }
 }
 
 /// A header by its lower-case name, as dialects ask for it.
 pub(super) fn header_of(head: &ResponseHeader, name: &str) -> Option<String> {
     head.headers.get(name)?.to_str().ok().map(str::to_owned)
-}
-
-/// What a provider's failure means for the next step. What its dialect read of
-/// it goes before the status: a quota that is used up may be a 400, and so may
-/// a bad key.
-pub(super) fn classify(told: &chat::Failure) -> (AttemptOutcome, Next) {
-    match (told.status, told.code.as_deref().unwrap_or_default()) {
-        (400..=499, "insufficient_quota") => (AttemptOutcome::RateLimited, Next::Target),
-        (401 | 403, _) => (AttemptOutcome::AuthFailed, Next::Target),
-        (402 | 429, _) => (AttemptOutcome::RateLimited, Next::Target),
-        (404, _) => (AttemptOutcome::Rejected, Next::Target),
-        // Another model may have a larger window.
-        (400 | 413 | 422, "context_length_exceeded") => (AttemptOutcome::Rejected, Next::Target),
-        (408 | 409 | 424 | 498 | 499, _) => (AttemptOutcome::ServerError, Next::Endpoint),
-        (400..=499, _) => (AttemptOutcome::Rejected, Next::Stop),
-        (500..=599, _) => (AttemptOutcome::ServerError, Next::Endpoint),
-        // A redirect is never followed, and nothing else is an answer.
-        _ => (AttemptOutcome::InvalidResponse, Next::Endpoint),
-    }
 }
 
 /// The body of an error, if it is short and comes soon.
@@ -577,67 +472,4 @@ async fn error_body(open: &mut Open) -> Option<Bytes> {
         Some(all.freeze())
     };
     tokio::time::timeout(ERROR_TIME, whole).await.ok().flatten()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_counter_that_is_not_there_is_told_from_a_request_that_is_wrong() {
-        for (status, code, message, lacks) in [
-            (404, "not_found_error", "", true),
-            (404, "model_not_found", "", false),
-            (405, "", "", true),
-            (501, "", "", true),
-            (
-                400,
-                "ValidationException",
-                "The provided model doesn't support counting tokens.",
-                true,
-            ),
-            (400, "ValidationException", "messages: too few", false),
-            (500, "", "", false),
-        ] {
-            let told = chat::Failure {
-                status,
-                code: Some(code.to_owned()),
-                message: Some(message.to_owned()),
-                ..chat::Failure::default()
-            };
-            assert_eq!(lacks_counter(&told), lacks, "{status} {code}");
-        }
-    }
-
-    #[test]
-    fn what_a_failure_means() {
-        use AttemptOutcome as O;
-        for (status, code, outcome, next) in [
-            (400, "", O::Rejected, Next::Stop),
-            (400, "content_filter", O::Rejected, Next::Stop),
-            (400, "context_length_exceeded", O::Rejected, Next::Target),
-            (413, "context_length_exceeded", O::Rejected, Next::Target),
-            (413, "", O::Rejected, Next::Stop),
-            (422, "", O::Rejected, Next::Stop),
-            (400, "insufficient_quota", O::RateLimited, Next::Target),
-            (402, "", O::RateLimited, Next::Target),
-            (429, "", O::RateLimited, Next::Target),
-            (401, "", O::AuthFailed, Next::Target),
-            (403, "", O::AuthFailed, Next::Target),
-            (404, "", O::Rejected, Next::Target),
-            (408, "", O::ServerError, Next::Endpoint),
-            (424, "", O::ServerError, Next::Endpoint),
-            (498, "", O::ServerError, Next::Endpoint),
-            (500, "", O::ServerError, Next::Endpoint),
-            (529, "", O::ServerError, Next::Endpoint),
-            (302, "", O::InvalidResponse, Next::Endpoint),
-        ] {
-            let told = chat::Failure {
-                status,
-                code: Some(code.to_owned()),
-                ..chat::Failure::default()
-            };
-            assert_eq!(classify(&told), (outcome, next), "{status} {code}");
-        }
-    }
 }

@@ -1,10 +1,10 @@
 //! The credential of one attempt, where it is more than a fixed header: held
 //! before the attempt connects, put on when everything else is there.
 
-use super::attempt::Failure;
+use super::failure::Failure;
 use crate::credential::{Credential, Lease, Outgoing};
+use crate::route::fault::Fault;
 use crate::table::Provider;
-use crate::telemetry::AttemptOutcome;
 use bytes::Bytes;
 use pingora_http::RequestHeader;
 use std::borrow::Cow;
@@ -54,7 +54,7 @@ impl Authority {
 
     /// Gives up what the provider refused.
     pub fn learn(&self, failure: &Failure) {
-        if failure.outcome == AttemptOutcome::AuthFailed {
+        if failure.fault == Fault::Credential {
             self.credential.refused(&self.lease);
         }
     }

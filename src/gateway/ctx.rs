@@ -1,12 +1,14 @@
 //! What one request carries from step to step, and what will be told about it.
 
+use super::phases::{Phase, Stopwatch, seconds};
 use super::returned::Returned;
 use super::trace::{TraceParent, seed};
+use super::vigil::Company;
 use super::{Ending, Stop};
 use crate::chat::{Operation, Request, Speech};
 use crate::error::{Blame, ErrorKind, GatewayError};
 use crate::identity::Principal;
-use crate::table::{Decision, RoutingTable};
+use crate::table::{Decision, RoutingTable, Terms};
 use crate::telemetry::metrics::Counted;
 use crate::telemetry::{Attempt, AttemptOutcome, MODEL_CHARS, Metrics, Outcome, Record};
 use http::Version;
@@ -26,7 +28,7 @@ pub struct Ctx {
     /// Chance, for this request's decision.
     pub(super) seed: u64,
     /// Names whom consistent hashing keeps together: the end user, else the key.
-    pub(super) affinity: Vec<u8>,
+    pub(super) affinity: Arc<[u8]>,
     pub(super) record: Record,
     /// The client's format, also for errors.
     pub(super) speech: Speech,
@@ -34,6 +36,17 @@ pub struct Ctx {
     pub(super) dropped: Vec<String>,
     /// What the last answer of a provider's says beside its body.
     pub(super) returned: Returned,
+    /// Where its time goes.
+    pub(super) watch: Arc<Stopwatch>,
+    /// Keeps the client company while it waits for a stream.
+    pub(super) company: Company,
+    /// From the head: the table's, then the route's, the client's where that is
+    /// less.
+    deadline: Duration,
+    /// The client's own.
+    asked_deadline: Option<Duration>,
+    /// The deadline is for the whole answer.
+    covers_answer: bool,
     /// For the operator's log: what the client was not told.
     pub(super) trouble: Option<String>,
     /// The last attempt is what the client was served from.
@@ -44,16 +57,22 @@ pub struct Ctx {
 impl Ctx {
     pub(super) fn new(table: Arc<RoutingTable>, metrics: Arc<Metrics>, ending: Ending) -> Self {
         let in_flight = Some(metrics.in_flight());
+        let started = Instant::now();
         Self {
+            deadline: table.times.request,
             table,
             metrics,
             ending,
-            started: Instant::now(),
+            started,
+            watch: Arc::new(Stopwatch::new(Phase::Receiving, started)),
+            company: Company::default(),
+            asked_deadline: None,
+            covers_answer: false,
             // Both are set by intake, which sees every request first.
             request_id: String::new(),
             trace: TraceParent::default(),
             seed: seed(),
-            affinity: Vec::new(),
+            affinity: Arc::default(),
             record: Record {
                 time: SystemTime::now(),
                 ..Record::default()
@@ -79,7 +98,49 @@ impl Ctx {
 
     /// When this request must have an answer.
     pub(super) fn deadline(&self) -> Instant {
-        self.started + self.table.times.request
+        self.started + self.deadline
+    }
+
+    /// Time since the head, and the deadline on the same clock.
+    pub(super) fn clock(&self) -> (Duration, Duration) {
+        (self.started.elapsed(), self.deadline)
+    }
+
+    /// When the whole answer must be there, if that is asked.
+    pub(super) fn answer_by(&self) -> Option<Instant> {
+        self.covers_answer.then(|| self.deadline())
+    }
+
+    /// The client gives it less time than the config does.
+    pub(super) fn lower_deadline(&mut self, to: Duration) {
+        self.asked_deadline = Some(to);
+        self.deadline = self.deadline.min(to);
+    }
+
+    /// A stream that broke off is to be gone on with. Where the deadline is for
+    /// its beginning only, that is a new beginning.
+    pub(super) fn renew_deadline(&mut self, terms: &Terms) {
+        if !self.covers_answer {
+            self.deadline = self.started.elapsed().saturating_add(terms.deadline);
+        }
+    }
+
+    /// What the client is told when the deadline has passed.
+    pub(super) fn out_of_time(&self) -> GatewayError {
+        let told = self.watch.told(Instant::now());
+        let deadline = seconds(self.deadline);
+        let text = match told.is_empty() {
+            true => format!("No answer within the deadline of {deadline}."),
+            false => format!("No answer within the deadline of {deadline}: {told}."),
+        };
+        GatewayError::new(ErrorKind::DeadlineExceeded, text)
+    }
+
+    /// Chance, each time another one (the multiplier is Knuth's MMIX).
+    pub(super) fn chance(&mut self) -> u64 {
+        let next = self.seed.wrapping_mul(6_364_136_223_846_793_005);
+        self.seed = next.wrapping_add(1_442_695_040_888_963_407);
+        self.seed ^ (self.seed >> 33)
     }
 
     pub(super) fn arrived(&mut self, session: &Session) {
@@ -107,7 +168,7 @@ impl Ctx {
     pub(super) fn identified(&mut self, who: &Principal) {
         self.record.key = Some(Arc::clone(&who.name));
         self.record.metadata = Arc::clone(&who.metadata);
-        self.affinity = who.name.as_bytes().to_vec();
+        self.affinity = who.name.as_bytes().into();
     }
 
     pub(super) fn received(&mut self, bytes: usize) {
@@ -119,12 +180,19 @@ impl Ctx {
         self.record.model = Some(request.model.chars().take(MODEL_CHARS).collect());
         self.record.stream = request.stream;
         if let Some(user) = &request.user {
-            self.affinity = user.as_bytes().to_vec();
+            self.affinity = user.as_bytes().into();
         }
     }
 
     pub(super) fn routed(&mut self, decision: &Decision) {
         self.record.route = Some(Arc::clone(&decision.route));
+        let terms = &decision.terms;
+        self.covers_answer = terms.covers_answer;
+        let asked = self.asked_deadline.unwrap_or(Duration::MAX);
+        self.deadline = terms.deadline.min(asked);
+        if self.record.stream {
+            self.company = Company::of(terms, Instant::now());
+        }
     }
 
     /// Writes an attempt down; the last one names the provider. One that
@@ -134,14 +202,19 @@ impl Ctx {
             self.metrics
                 .attempt_finished(&attempt.provider, attempt.outcome);
         }
-        if attempt.outcome == AttemptOutcome::AuthFailed {
-            self.metrics.provider_auth_failure(&attempt.provider);
-        }
         self.record.upstream_time += attempt.duration;
         self.record.provider = Some(Arc::clone(&attempt.provider));
         self.record.upstream_model = Some(Arc::clone(&attempt.model));
         self.serving = attempt.outcome == AttemptOutcome::Ok;
         self.record.attempts.push(attempt);
+    }
+
+    /// Writes down an attempt that another one has overtaken: nobody waited for
+    /// it longer than for that.
+    pub(super) fn attempted_beside(&mut self, attempt: Attempt) {
+        let waited = self.record.upstream_time;
+        self.attempted(attempt);
+        self.record.upstream_time = waited;
     }
 
     /// The attempt that the client is being served from turned out otherwise.

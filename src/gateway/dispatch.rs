@@ -1,32 +1,33 @@
 //! From a decision to an answer: candidate by candidate while time is left.
 //!
-//! Within a target, another endpoint is tried where the fault may be the
-//! endpoint's own; then the next target. What the client did wrong is not
-//! tried again anywhere. The client is watched all the while: when it leaves,
-//! the attempt in flight is dropped, which closes its connection.
+//! What to do after each failure is said by the [`Course`]; this loop does it.
+//! The client is watched all the while: when it leaves, the attempts in flight
+//! are dropped, which closes their connections. Nothing of an answer reaches
+//! the client before an attempt holds some of its content.
+//!
+//! [`Course`]: crate::route::course::Course
 
-use super::attempt::{self, Failure, Next, Served};
+use super::attempt::Served;
+use super::failure::Failure;
 use super::intake::Call;
+use super::phases::Phase;
+use super::race::{self, Ended};
 use super::returned::Returned;
 use super::translate::{Lane, Sending, prepare};
-use super::upstream::{ASKING, request_head};
-use super::{Ctx, Ending, Gateway, Stop};
+use super::trip::Trip;
+use super::upstream::ASKING;
+use super::vigil::{self, Interruption};
+use super::{Ctx, Gateway, Stop};
 use crate::chat::{Conversation, Request, estimate};
 use crate::error::{ErrorKind, GatewayError};
-use crate::route::endpoint::Address;
-use crate::table::{Decision, Target};
-use crate::telemetry::{Attempt, AttemptOutcome};
+use crate::route::course::{End, Report, Role, Step};
+use crate::route::fault::Fault;
+use crate::table::{Decision, Provider, Target};
+use crate::telemetry::AttemptRole;
 use bytes::Bytes;
-use pingora_core::protocols::http::ServerSession;
 use pingora_proxy::Session;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
-
-/// Different endpoints of one target that a request tries.
-const ENDPOINTS: usize = 2;
-
-/// What a failed attempt counts as among times to the answer's head.
-const FAILED: Duration = Duration::from_secs(10);
 
 /// What goes out, as the client sent it.
 pub struct Outgoing {
@@ -37,7 +38,10 @@ pub struct Outgoing {
     pub parsed: OnceLock<Result<Conversation, GatewayError>>,
 }
 
-/// Tries the decision's candidates in order until one answers.
+/// Writes the request for a target.
+pub type Write<'a> = &'a (dyn Fn(&Target) -> Result<Sending, GatewayError> + Sync);
+
+/// Tries the decision's candidates until one answers.
 ///
 /// # Errors
 /// The last failure that says something, or that the client left.
@@ -47,76 +51,258 @@ pub async fn run(
     ctx: &mut Ctx,
     decision: Decision,
     outgoing: &Outgoing,
+) -> Result<(Trip, Served), Stop> {
+    let stream = outgoing.request.stream;
+    let mut trip = Trip::new(gateway, decision, stream, Instant::now());
+    if stream && trip.terms.early_headers {
+        vigil::greet(session, ctx).await?;
+    }
+    let strict = trip.terms.strict;
+    let write = |target: &Target| prepare(outgoing, target, strict);
+    let served = Dispatch {
+        gateway,
+        session,
+        ctx,
+        trip: &mut trip,
+        outgoing,
+        write: &write,
+        last: None,
+    }
+    .first()
+    .await?;
+    Ok((trip, served))
+}
+
+/// Goes on after a stream has broken off: with the candidates that are left,
+/// and the requests that `write` makes for them.
+///
+/// # Errors
+/// As [`run`].
+pub async fn resume(
+    gateway: &Gateway,
+    session: &mut Session,
+    ctx: &mut Ctx,
+    trip: &mut Trip,
+    outgoing: &Outgoing,
+    write: Write<'_>,
 ) -> Result<Served, Stop> {
-    let mut last: Option<GatewayError> = None;
-    for candidate in decision.candidates.iter().cloned() {
-        let target = candidate.target;
-        let sending = match prepare(outgoing, &target, decision.terms.strict) {
+    trip.forget_requests();
+    ctx.renew_deadline(&trip.terms);
+    Dispatch {
+        gateway,
+        session,
+        ctx,
+        trip,
+        outgoing,
+        write,
+        last: None,
+    }
+    .again()
+    .await
+}
+
+/// One request being sent out.
+struct Dispatch<'a> {
+    gateway: &'a Gateway,
+    session: &'a mut Session,
+    ctx: &'a mut Ctx,
+    trip: &'a mut Trip,
+    outgoing: &'a Outgoing,
+    write: Write<'a>,
+    last: Option<GatewayError>,
+}
+
+impl Dispatch<'_> {
+    async fn first(mut self) -> Result<Served, Stop> {
+        let step = self.next();
+        self.walk(step, None).await
+    }
+
+    /// The role of every attempt is then to continue.
+    async fn again(mut self) -> Result<Served, Stop> {
+        if let Some((at, _)) = self.trip.serving {
+            self.trip.course.unusable(at);
+        }
+        self.trip.broke();
+        let step = self.next();
+        self.walk(step, Some(AttemptRole::Continue)).await
+    }
+
+    fn next(&mut self) -> Step {
+        let (elapsed, deadline) = self.ctx.clock();
+        self.trip
+            .course
+            .next(elapsed, deadline, &mut self.trip.sides)
+    }
+
+    async fn walk(&mut self, mut step: Step, role: Option<AttemptRole>) -> Result<Served, Stop> {
+        loop {
+            self.trip.count_refusals(self.ctx);
+            if Instant::now() >= self.ctx.deadline() {
+                return Err(self.ctx.out_of_time().into());
+            }
+            step = match step {
+                Step::End(end) => return Err(self.ended(end).into()),
+                Step::Wait { at, pause } => {
+                    self.pause(pause).await?;
+                    self.resumed(at)
+                }
+                Step::Try { at, role: why } => {
+                    let role = role.unwrap_or(match why {
+                        Role::First => AttemptRole::First,
+                        Role::Retry => AttemptRole::Retry,
+                        Role::Fallback => AttemptRole::Fallback,
+                    });
+                    match self.ask(at, role).await? {
+                        Ok(served) => return Ok(served),
+                        Err(step) => step,
+                    }
+                }
+            };
+        }
+    }
+
+    async fn pause(&mut self, pause: Duration) -> Result<(), Stop> {
+        self.ctx.watch.enter(Phase::Pausing, Instant::now());
+        let by = self.ctx.deadline().min(Instant::now() + pause);
+        let slept = tokio::time::sleep_until(by.into());
+        vigil::watch(self.session, self.ctx, slept)
+            .await
+            .map_err(stopped)?;
+        // Whoever waits for a provider waits for it, also between attempts.
+        self.ctx.record.upstream_time += pause;
+        Ok(())
+    }
+
+    /// The pause before a candidate is over. Whoever else was let through to it
+    /// as a probe in the meantime does not make this one wait again.
+    fn resumed(&mut self, at: usize) -> Step {
+        self.trip.sides.readmit(at);
+        self.trip.course.resumed(at)
+    }
+
+    /// Asks one candidate: the answer, or what to do without one.
+    async fn ask(&mut self, at: usize, role: AttemptRole) -> Result<Result<Served, Step>, Stop> {
+        let sending = match self.sending(at) {
             Ok(sending) => sending,
             // Another target may be able to carry it.
             Err(error) => {
-                ctx.returned = Returned::default();
-                last = Some(error);
-                continue;
+                self.ctx.returned = Returned::default();
+                self.last = Some(error);
+                return Ok(Err(self.unusable(at)));
             }
         };
         if let Lane::Estimate { tokens } = sending.lane {
-            return estimated(ctx, &target, tokens);
+            return self.estimated(at, tokens).map(Ok);
         }
-        let mut tried: Vec<Arc<Address>> = Vec::new();
-        while tried.len() < ENDPOINTS {
-            if Instant::now() >= ctx.deadline() {
-                return Err(out_of_time(ctx).into());
-            }
-            let Some(address) = pick(ctx, &target, &tried).await else {
-                if tried.is_empty() && !target.provider.pool.is_resolved() {
-                    last = Some(unresolved(ctx, &target));
-                }
-                break;
-            };
-            tried.push(Arc::clone(&address));
-            match once(gateway, session, ctx, &target, address, outgoing, &sending).await? {
-                Ok(served) => {
-                    ctx.dropped = sending.dropped;
-                    ctx.dropped.extend(unasked(session, sending.lane));
-                    return Ok(served);
-                }
-                Err(failure) => {
-                    let next = failure.next;
-                    let error = failure.error;
-                    ctx.returned = failure.returned;
-                    match next {
-                        Next::Stop => return Err(error.into()),
-                        Next::Estimate => {
-                            let tokens = estimate::tokens(outgoing.conversation()?);
-                            return estimated(ctx, &target, tokens);
-                        }
-                        Next::Endpoint => last = Some(error),
-                        Next::Target => {
-                            last = Some(error);
-                            break;
-                        }
-                    }
-                }
-            }
-        }
-    }
-    Err(match last {
-        _ if Instant::now() >= ctx.deadline() => out_of_time(ctx),
-        Some(error) => error,
-        None => GatewayError::new(
-            ErrorKind::NoTarget,
-            "No provider for this model is reachable.",
+        let ended = race::run(
+            self.gateway,
+            self.session,
+            self.ctx,
+            self.trip,
+            self.outgoing,
+            self.write,
+            race::Start { at, role, sending },
         )
-        .because("no healthy endpoint"),
+        .await?;
+        match ended {
+            Ended::Served(at, served) => {
+                let sending = self.sending(at)?;
+                self.ctx.dropped.clone_from(&sending.dropped);
+                self.ctx.dropped.extend(unasked(self.session, sending.lane));
+                Ok(Ok(*served))
+            }
+            Ended::Unreachable => Ok(Err(self.unusable(at))),
+            Ended::Failed(at, failure) => self.failed(at, *failure),
+        }
     }
-    .into())
+
+    fn failed(&mut self, at: usize, failure: Failure) -> Result<Result<Served, Step>, Stop> {
+        if failure.fault == Fault::NoCounter {
+            let tokens = estimate::tokens(self.outgoing.conversation()?);
+            return self.estimated(at, tokens).map(Ok);
+        }
+        let (elapsed, deadline) = self.ctx.clock();
+        let report = Report {
+            fault: failure.fault,
+            retry_after: failure.retry_after,
+            elapsed,
+            deadline,
+            chance: self.ctx.chance(),
+        };
+        let sides = &mut self.trip.sides;
+        let step = self.trip.course.failed(at, &report, sides);
+        if self.trip.course.has_left(at) {
+            self.trip.sides.left(at, &failure);
+        }
+        self.ctx.returned = failure.returned;
+        self.last = Some(failure.error);
+        Ok(Err(step))
+    }
+
+    fn unusable(&mut self, at: usize) -> Step {
+        self.trip.sides.release(at);
+        self.trip.course.unusable(at);
+        self.next()
+    }
+
+    fn sending(&mut self, at: usize) -> Result<Arc<Sending>, GatewayError> {
+        sending(self.trip, at, self.write)
+    }
+
+    /// A count that no provider made.
+    fn estimated(&mut self, at: usize, tokens: u64) -> Result<Served, Stop> {
+        self.trip.sides.release(at);
+        self.ctx.answered_here();
+        let provider = self.trip.sides.get(at).map(|side| {
+            let provider: &Arc<Provider> = &side.candidate.target.provider;
+            Arc::clone(provider)
+        });
+        provider
+            .and_then(|provider| Served::estimate(&provider, tokens))
+            .ok_or(Stop::Gone)
+    }
+
+    /// What the client is told when nothing more is tried.
+    fn ended(&mut self, end: End) -> GatewayError {
+        if Instant::now() >= self.ctx.deadline() {
+            return self.ctx.out_of_time();
+        }
+        match (self.last.take(), end) {
+            (Some(error), End::Later(after)) if error.retry_after().is_none() => {
+                error.with_retry_after(Some(after))
+            }
+            (Some(error), _) => error,
+            (None, End::Later(after)) => {
+                let text = "The provider of this model asked to be left alone for a while.";
+                GatewayError::new(ErrorKind::RateLimited, text)
+                    .with_retry_after(Some(after))
+                    .because("its Retry-After has not passed")
+            }
+            (None, _) => {
+                let text = "No provider for this model is reachable.";
+                GatewayError::new(ErrorKind::NoTarget, text).because("no healthy endpoint")
+            }
+        }
+    }
 }
 
-/// A count that no provider made.
-fn estimated(ctx: &mut Ctx, target: &Target, tokens: u64) -> Result<Served, Stop> {
-    ctx.answered_here();
-    Served::estimate(&target.provider, tokens).ok_or(Stop::Gone)
+/// The request for a candidate, written once.
+pub(super) fn sending(
+    trip: &mut Trip,
+    at: usize,
+    write: Write<'_>,
+) -> Result<Arc<Sending>, GatewayError> {
+    let side = trip.sides.get_mut(at);
+    let Some(side) = side else {
+        return Err(GatewayError::new(ErrorKind::Internal, "No such candidate."));
+    };
+    if let Some(sending) = &side.sending {
+        return Ok(Arc::clone(sending));
+    }
+    let sending = Arc::new(write(&side.candidate.target)?);
+    side.sending = Some(Arc::clone(&sending));
+    Ok(sending)
 }
 
 /// Names of the client's headers that a translated request does not carry.
@@ -127,133 +313,11 @@ fn unasked(session: &Session, lane: Lane) -> Vec<String> {
     sent.map(str::to_owned).collect()
 }
 
-/// Writes down an attempt that ended at its provider's name.
-fn unresolved(ctx: &mut Ctx, target: &Target) -> GatewayError {
-    let origins = &target.provider.pool.spec().origins;
-    ctx.attempted(Attempt {
-        provider: Arc::clone(&target.provider.name),
-        model: target.model.as_str().into(),
-        endpoint: origins.first().map_or("", |(o, _)| &o.url).into(),
-        outcome: AttemptOutcome::ConnectFailed,
-        status: None,
-        request_id: None,
-        duration: Duration::ZERO,
-    });
-    let text = "The provider could not be reached.";
-    GatewayError::new(ErrorKind::UpstreamError, text).because("its name does not resolve")
-}
-
-/// An address of the target that was not tried yet; none when time runs out
-/// over resolving its name.
-async fn pick(ctx: &Ctx, target: &Target, tried: &[Arc<Address>]) -> Option<Arc<Address>> {
-    let provider = &target.provider;
-    // Resolving a name is a part of connecting.
-    let by = ctx
-        .deadline()
-        .min(Instant::now() + provider.timeouts.connect);
-    let picked = provider.pool.pick(&ctx.affinity, tried);
-    tokio::time::timeout_at(by.into(), picked)
-        .await
-        .ok()
-        .flatten()
-        .map(|picked| picked.address)
-}
-
-/// One attempt, written down. The outer error is the end of the request.
-async fn once(
-    gateway: &Gateway,
-    session: &mut Session,
-    ctx: &mut Ctx,
-    target: &Target,
-    address: Arc<Address>,
-    outgoing: &Outgoing,
-    sending: &Sending,
-) -> Result<Result<Served, Failure>, Stop> {
-    let started = Instant::now();
-    let provider = &target.provider;
-    let head = request_head(session, ctx, provider, &address, outgoing, sending).map_err(|e| {
-        GatewayError::new(ErrorKind::Internal, "The request could not be written.").because(e)
-    })?;
-    let plan = attempt::Plan {
-        connector: &gateway.connector,
-        provider,
-        address: &address,
-        sending,
-        model: &target.model,
-        operation: outgoing.call.operation,
-        stream: outgoing.request.stream,
-        speech: ctx.speech,
-        limits: &ctx.table.limits,
-        deadline: ctx.deadline(),
-    };
-    let mut ending = ctx.ending.clone();
-    let result = tokio::select! {
-        biased;
-        result = attempt::run(&plan, head) => Ok(result),
-        why = interrupted(&mut session.downstream_session, &mut ending) => Err(why),
-    };
-    let (outcome, status, returned) = match &result {
-        Err(_) => (AttemptOutcome::Canceled, None, None),
-        Ok(Ok(served)) => (
-            AttemptOutcome::Ok,
-            Some(served.status()),
-            Some(&served.returned),
-        ),
-        Ok(Err(failure)) => (failure.outcome, failure.status, Some(&failure.returned)),
-    };
-    ctx.attempted(Attempt {
-        provider: Arc::clone(&provider.name),
-        model: target.model.as_str().into(),
-        endpoint: address.origin.url.as_str().into(),
-        outcome,
-        status,
-        request_id: returned.and_then(|r| r.request_id.clone()),
-        duration: started.elapsed(),
-    });
-    match result {
-        Err(Interruption::Client) => Err(Stop::Gone),
-        Err(Interruption::Gateway) => Err(stopping().into()),
-        Ok(result) => {
-            learn(&address, &result, started.elapsed());
-            Ok(result)
-        }
-    }
-}
-
-/// Remembers how fast the address was. One that fails is as good as slow, or
-/// it would look new, and be preferred, for ever.
-fn learn(address: &Address, result: &Result<Served, Failure>, took: Duration) {
-    match result {
-        Ok(served) => address.latency.record(served.head_after),
-        Err(failure) => match failure.outcome {
-            AttemptOutcome::Rejected | AttemptOutcome::AuthFailed | AttemptOutcome::RateLimited => {
-            }
-            _ => address.latency.record(took.max(FAILED)),
-        },
-    }
-}
-
-/// Why the waiting for a provider ends before the provider says anything.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Interruption {
-    /// The client left.
-    Client,
-    /// The gateway is being stopped and its grace period is over.
-    Gateway,
-}
-
-/// Resolves when there is nobody left to wait for, or no time.
-pub async fn interrupted(session: &mut ServerSession, ending: &mut Ending) -> Interruption {
-    tokio::select! {
-        () = gone(session) => Interruption::Client,
-        _ = ending.wait_for(|over| *over) => Interruption::Gateway,
-    }
-}
-
-async fn gone(session: &mut ServerSession) {
-    if session.read_body_or_idle(true).await.is_ok() {
-        // Not a disconnect, and there is nothing more to learn here.
-        std::future::pending::<()>().await;
+/// The end of a request whose waiting was interrupted.
+pub(super) fn stopped(why: Interruption) -> Stop {
+    match why {
+        Interruption::Client => Stop::Gone,
+        Interruption::Gateway => stopping().into(),
     }
 }
 
@@ -261,12 +325,4 @@ async fn gone(session: &mut ServerSession) {
 pub fn stopping() -> GatewayError {
     GatewayError::new(ErrorKind::Stopping, "The gateway is being stopped.")
         .with_retry_after(Some(Duration::from_secs(1)))
-}
-
-fn out_of_time(ctx: &Ctx) -> GatewayError {
-    let seconds = ctx.table.times.request.as_secs_f32();
-    GatewayError::new(
-        ErrorKind::DeadlineExceeded,
-        format!("No provider answered within {seconds} s."),
-    )
 }

@@ -1,7 +1,9 @@
 //! One request on one connection: connect, send, and read the answer's head.
 
-use super::attempt::{Failure, Plan};
+use super::attempt::Plan;
 use super::authority::Authority;
+use super::failure::Failure;
+use super::phases::Phase;
 use bytes::Bytes;
 use pingora_core::connectors::http::Connector;
 use pingora_core::protocols::http::client::HttpSession;
@@ -42,7 +44,7 @@ pub struct Exchanged {
 /// goes on last, each time that something is sent: a signature is for these
 /// bytes and this moment.
 pub async fn run(
-    plan: &Plan<'_>,
+    plan: &Plan,
     head: RequestHeader,
     authority: Option<&Authority>,
 ) -> Result<Exchanged, Failure> {
@@ -55,12 +57,15 @@ pub async fn run(
         let (mut session, reused) = match plan.connector.get_http_session(peer).await {
             Ok(got) => got,
             Err(e) if tries <= STALE && is_stale_h2(&e) => {
-                downgrade(plan.connector, plan, &e);
+                downgrade(&plan.connector, plan, &e);
                 continue;
             }
             Err(e) => return Err(Failure::connect(&e)),
         };
-        session.set_read_timeout(peer.options.read_timeout);
+        plan.watch.enter(Phase::Head, Instant::now());
+        // The net below the limits that are kept here.
+        let longest = plan.timeouts.first_byte.max(plan.timeouts.idle);
+        session.set_read_timeout(Some(longest + Duration::from_secs(1)));
         session.set_write_timeout(peer.options.write_timeout);
         // The last try may have the original.
         let again = reused || peer.options.alpn.get_max_http_version() == 2;
@@ -96,7 +101,7 @@ pub async fn run(
         if head.is_none() || tries > STALE || !(stale || is_stale_h2(&e)) {
             return Err(Failure::reset(e));
         }
-        downgrade(plan.connector, plan, &e);
+        downgrade(&plan.connector, plan, &e);
     }
 }
 
@@ -116,7 +121,7 @@ fn is_stale_h2(e: &Error) -> bool {
     )
 }
 
-fn downgrade(connector: &Connector, plan: &Plan<'_>, e: &Error) {
+fn downgrade(connector: &Connector, plan: &Plan, e: &Error) {
     if matches!(e.etype, ErrorType::H2Downgrade | ErrorType::InvalidH2) {
         connector.prefer_h1(&plan.address.peer);
     }
@@ -134,7 +139,7 @@ impl From<Box<Error>> for Broken {
 }
 
 async fn exchange(
-    plan: &Plan<'_>,
+    plan: &Plan,
     session: &mut HttpSession,
     head: Box<RequestHeader>,
     body: &[Bytes],
@@ -148,9 +153,7 @@ async fn exchange(
             _ => Err(unsent.into()),
         };
     }
-    let answer_by = plan
-        .deadline
-        .min(Instant::now() + plan.provider.timeouts.first_byte);
+    let answer_by = plan.deadline.min(Instant::now() + plan.timeouts.first_byte);
     match tokio::time::timeout_at(answer_by.into(), final_head(session)).await {
         Ok(result) => result.map(|()| (true, answer_by)).map_err(Broken::Error),
         Err(_) => Err(Broken::Silent),

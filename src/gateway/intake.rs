@@ -21,6 +21,7 @@ use pingora_core::Error;
 use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// What the request line asks for.
 pub enum Asked {
@@ -58,6 +59,9 @@ pub fn head(session: &Session, ctx: &mut Ctx) -> Result<Asked, GatewayError> {
     host(head)?;
     let asked = route(head)?;
     if matches!(asked, Asked::Call(_)) {
+        if let Some(least) = deadline(head)? {
+            ctx.lower_deadline(least);
+        }
         let declared = content_length(head);
         if declared.is_none() && head.version != Version::HTTP_2 && !is_chunked(head) {
             let text = "The request has no length; send Content-Length.";
@@ -75,6 +79,30 @@ fn one<'a>(head: &'a RequestHeader, name: &str) -> Option<&'a [u8]> {
     let mut all = head.headers.get_all(name).iter();
     let first = all.next()?;
     all.next().is_none().then_some(first.as_bytes())
+}
+
+/// How long the client means to wait: the least of what its headers say.
+fn deadline(head: &RequestHeader) -> Result<Option<Duration>, GatewayError> {
+    let mut least: Option<Duration> = None;
+    for (name, unit, in_seconds) in [
+        ("x-tollgate-deadline-ms", "milliseconds", false),
+        ("x-request-timeout", "seconds", true),
+    ] {
+        if !head.headers.contains_key(name) {
+            continue;
+        }
+        let text = one(head, name).and_then(|v| std::str::from_utf8(v).ok());
+        let time = text.map(str::trim).and_then(|text| match in_seconds {
+            true => Duration::try_from_secs_f64(text.parse().ok()?).ok(),
+            false => text.parse().ok().map(Duration::from_millis),
+        });
+        let Some(time) = time else {
+            let text = format!("The header {name} is not a number of {unit}.");
+            return Err(GatewayError::new(ErrorKind::InvalidValue, text).with_param(Some(name)));
+        };
+        least = Some(least.map_or(time, |other| other.min(time)));
+    }
+    Ok(least)
 }
 
 fn sizes(head: &RequestHeader, ctx: &Ctx) -> Result<(), GatewayError> {
@@ -254,12 +282,14 @@ fn too_large(limit: usize) -> GatewayError {
 /// The whole body, however it is framed, within the limits of size and time.
 ///
 /// # Errors
-/// 400, 408 and 413, or the client left.
+/// 400, 408, 413 and 504, or the client left.
 pub async fn body(session: &mut Session, ctx: &mut Ctx) -> Result<Bytes, Stop> {
     let limit = ctx.table.limits.body;
     let time = ctx.table.times.body;
-    let body = match tokio::time::timeout(time, read(session, limit)).await {
+    let by = ctx.deadline().min(Instant::now() + time);
+    let body = match tokio::time::timeout_at(by.into(), read(session, limit)).await {
         Ok(body) => body?,
+        Err(_) if Instant::now() >= ctx.deadline() => return Err(ctx.out_of_time().into()),
         Err(_) => {
             let text = format!("The request body took longer than {} s.", time.as_secs());
             return Err(GatewayError::new(ErrorKind::BodyTimeout, text).into());
@@ -405,6 +435,39 @@ mod tests {
                 expected,
                 "{method} {path} {headers:?}"
             );
+        }
+    }
+
+    #[test]
+    fn the_least_of_a_clients_deadlines_counts() {
+        for (headers, expected) in [
+            (vec![], Ok(None)),
+            (vec![("x-tollgate-deadline-ms", "1500")], Ok(Some(1500))),
+            (vec![("x-request-timeout", " 2.5 ")], Ok(Some(2500))),
+            (
+                vec![
+                    ("x-tollgate-deadline-ms", "900"),
+                    ("x-request-timeout", "2"),
+                ],
+                Ok(Some(900)),
+            ),
+            (vec![("x-tollgate-deadline-ms", "0")], Ok(Some(0))),
+            (vec![("x-tollgate-deadline-ms", "1.5")], Err(400)),
+            (vec![("x-tollgate-deadline-ms", "-1")], Err(400)),
+            (vec![("x-request-timeout", "-1")], Err(400)),
+            (vec![("x-request-timeout", "inf")], Err(400)),
+            (vec![("x-request-timeout", "soon")], Err(400)),
+            (
+                vec![("x-request-timeout", "1"), ("x-request-timeout", "1")],
+                Err(400),
+            ),
+        ] {
+            let mut head = RequestHeader::build("POST", b"/", None).unwrap();
+            for (name, value) in &headers {
+                head.append_header((*name).to_owned(), *value).unwrap();
+            }
+            let millis = deadline(&head).map(|least| least.map(|time| time.as_millis()));
+            assert_eq!(millis.map_err(|e| e.status()), expected, "{headers:?}");
         }
     }
 

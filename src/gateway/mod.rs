@@ -15,8 +15,11 @@ mod authority;
 mod ctx;
 mod dispatch;
 mod exchange;
+mod failure;
 mod intake;
 mod models;
+mod phases;
+mod race;
 mod relay;
 mod relay_translated;
 mod reply;
@@ -25,13 +28,16 @@ mod settle;
 mod trace;
 mod translate;
 mod translated;
+mod trip;
 mod upstream;
+mod vigil;
 
 pub use ctx::Ctx;
 
 use crate::chat;
 use crate::error::{ErrorKind, GatewayError};
 use crate::identity::Principal;
+use crate::route::standing::Board;
 use crate::table::{Refusal, RoutingTable};
 use crate::telemetry::{AccessLog, Metrics};
 use arc_swap::ArcSwap;
@@ -61,6 +67,7 @@ pub struct Gateway {
     table: Arc<ArcSwap<RoutingTable>>,
     metrics: Arc<Metrics>,
     access_log: Arc<AccessLog>,
+    board: Arc<Board>,
     connector: Arc<Connector>,
     ending: Ending,
 }
@@ -92,6 +99,7 @@ impl Gateway {
         table: Arc<ArcSwap<RoutingTable>>,
         metrics: Arc<Metrics>,
         access_log: Arc<AccessLog>,
+        board: Arc<Board>,
         ending: Ending,
     ) -> Self {
         let connector = Arc::new(Connector::new(Some(ConnectorOptions::new(POOL_SIZE))));
@@ -99,6 +107,7 @@ impl Gateway {
             table,
             metrics,
             access_log,
+            board,
             connector,
             ending,
         }
@@ -140,7 +149,7 @@ impl Gateway {
             body,
             parsed: OnceLock::new(),
         };
-        let answer = dispatch::run(self, session, ctx, decision, &outgoing).await?;
+        let (_trip, answer) = dispatch::run(self, session, ctx, decision, &outgoing).await?;
         // The body is not needed any more and may be large; the answer may be long.
         let expected = relay::Expected {
             operation: outgoing.call.operation,
@@ -205,6 +214,12 @@ impl ProxyHttp for Gateway {
             Err(stop) => stop,
         };
         let stop = match stop {
+            Stop::Refuse(error) if ctx.company.head_sent => {
+                match reply::refuse_in_band(session, ctx, error).await {
+                    Ok(()) => return Ok(true),
+                    Err(stop) => stop,
+                }
+            }
             Stop::Refuse(error) => match reply::refuse(session, ctx, error).await {
                 Ok(()) => return Ok(true),
                 Err(stop) => stop,

@@ -7,11 +7,12 @@
 //! not reach its end is never made to look as if it had.
 
 use super::attempt::{Body, Open, Served, progress};
-use super::dispatch::{Interruption, interrupted, stopping};
+use super::dispatch::stopping;
 use super::relay_translated::Translation;
 use super::reply::{attribution, head, put, whole};
 use super::returned::keep;
 use super::translate::{Voice, failed};
+use super::vigil::{Interruption, interrupted};
 use super::{Ctx, Gateway, Stop};
 use crate::chat::{Operation, Speech};
 use crate::dialect::openai::Progress;
@@ -68,6 +69,10 @@ pub async fn run(
         returned,
         ..
     } = served;
+    if ctx.company.head_sent && !body.is_stream() {
+        let text = "The provider gave a whole answer where a stream was promised.";
+        return Err(GatewayError::new(ErrorKind::UpstreamError, text).into());
+    }
     let mut to = head(from.status.as_u16(), ctx)?;
     keep(&from, &mut to, &provider);
     returned.write(&mut to);
@@ -188,6 +193,10 @@ async fn pass_on(
 
 /// Sends the head of an answer of unknown length.
 async fn begin(session: &mut Session, ctx: &mut Ctx, mut to: ResponseHeader) -> Result<(), Stop> {
+    if ctx.company.head_sent {
+        ctx.first_byte();
+        return Ok(());
+    }
     let down = &mut session.downstream_session;
     if down.req_header().version == Version::HTTP_10 {
         // No chunks there: the end of the connection is the end of the answer.

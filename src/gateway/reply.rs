@@ -4,10 +4,11 @@
 //! empty body; these keep the connection where that is safe and speak OpenAI.
 
 use super::relay::{write, write_head};
+use super::translate::face;
 use super::{Ctx, Stop};
-use crate::chat::Speech;
+use crate::chat::{Operation, Speech};
 use crate::dialect::responses_face::Responses;
-use crate::dialect::{Face, messages_face, openai};
+use crate::dialect::{Face, Label, messages_face, openai};
 use crate::error::{ErrorKind, GatewayError};
 use crate::wire::percent;
 use bytes::Bytes;
@@ -87,6 +88,26 @@ pub async fn whole(
     write(down, ctx, body, true).await?;
     ctx.record.response_bytes = if bare { 0 } else { length };
     Ok(())
+}
+
+/// Tells an error as the only event of a stream whose head is out already.
+pub async fn refuse_in_band(
+    session: &mut Session,
+    ctx: &mut Ctx,
+    error: GatewayError,
+) -> Result<(), Stop> {
+    ctx.refused(&error);
+    let operation = match ctx.speech {
+        Speech::OpenAi => Operation::ChatCompletions,
+        Speech::Anthropic => Operation::Messages,
+        Speech::Responses => Operation::Responses,
+    };
+    let mut event = Vec::new();
+    let label = Label::default();
+    face(operation, b"{}")
+        .encoder(label)
+        .fail(&error, &mut event);
+    write(&mut session.downstream_session, ctx, event.into(), true).await
 }
 
 /// Answers with an error in the client's dialect.

@@ -1,19 +1,19 @@
 //! Reading a provider's answer through its dialect: whole, or up to the first
 //! event that says something.
 
-use super::attempt::{Body, Failure, Form, Next, Open, Plan, classify, header_of, json, read};
+use super::attempt::{Body, Form, Open, Plan, header_of, json, read};
+use super::failure::{Failure, classify_in_band};
 use super::returned::Returned;
 use super::translate::{self, Lane};
 use super::upstream::media_type;
 use crate::chat::{self, DecodeError, Event};
 use crate::dialect::embeddings;
-use crate::telemetry::AttemptOutcome;
 use pingora_http::ResponseHeader;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Reads what makes the answer an answer.
 pub async fn read_answer(
-    plan: &Plan<'_>,
+    plan: &Plan,
     open: Open,
     head: &ResponseHeader,
     form: Result<Form, &'static str>,
@@ -40,7 +40,7 @@ pub async fn read_answer(
 }
 
 async fn whole(
-    plan: &Plan<'_>,
+    plan: &Plan,
     open: Open,
     head: &ResponseHeader,
     by: Instant,
@@ -61,7 +61,10 @@ async fn whole(
             estimated: false,
         });
     }
-    match wire.answer(plan.model, &body).map_err(|e| unreadable(&e))? {
+    match wire
+        .answer(&plan.model, &body)
+        .map_err(|e| unreadable(&e))?
+    {
         Ok(answer) => Ok(Body::Answer(Box::new(answer))),
         Err(failure) => Err(told(plan, failure)),
     }
@@ -72,14 +75,20 @@ async fn whole(
 const HELD: usize = 1024;
 
 /// Reads up to the first event that says something.
-async fn events(plan: &Plan<'_>, mut open: Open, by: Instant) -> Result<Body, Failure> {
-    let mut decoder = plan.provider.wire.decoder(plan.model, plan.limits.event);
+async fn events(plan: &Plan, mut open: Open, mut by: Instant) -> Result<Body, Failure> {
+    let mut decoder = plan
+        .provider
+        .wire
+        .decoder(&plan.model, plan.table.limits.event);
     let mut events = Vec::new();
     loop {
         match read(&mut open, by).await? {
-            Some(piece) => decoder
-                .push(piece, &mut events)
-                .map_err(|e| unreadable(&e))?,
+            Some(piece) => {
+                by = Instant::now() + plan.timeouts.idle;
+                decoder
+                    .push(piece, &mut events)
+                    .map_err(|e| unreadable(&e))?;
+            }
             None => {
                 decoder.end(&mut events).map_err(|e| unreadable(&e))?;
                 events.push(Event::End);
@@ -131,27 +140,19 @@ fn says_something(event: &Event) -> bool {
 
 fn unreadable(e: &DecodeError) -> Failure {
     match e {
-        DecodeError::Truncated => Failure::reset(e),
+        DecodeError::Truncated => Failure::truncated(e),
         DecodeError::Malformed(_) => Failure::invalid("not what its dialect says"),
         DecodeError::TooLong => Failure::invalid("an event over the limit"),
     }
 }
 
 /// A failure that came inside a success.
-pub fn told(plan: &Plan<'_>, failure: chat::Failure) -> Failure {
-    let (mut outcome, mut next) = classify(&failure);
-    if outcome == AttemptOutcome::InvalidResponse {
-        outcome = AttemptOutcome::ServerError;
-    }
-    // It took the request and began to answer: not this endpoint's own fault.
-    if next == Next::Endpoint {
-        next = Next::Target;
-    }
+pub fn told(plan: &Plan, failure: chat::Failure) -> Failure {
     Failure {
-        outcome,
+        fault: classify_in_band(&failure),
         status: Some(200),
-        error: translate::failed(failure, plan.provider),
-        next,
+        retry_after: failure.retry_after.map(Duration::from_secs),
+        error: translate::failed(failure, &plan.provider),
         returned: Returned::default(),
     }
 }

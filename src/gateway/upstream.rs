@@ -14,6 +14,7 @@ use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, 
 use pingora_core::Result;
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
+use std::time::Instant;
 
 /// Headers of a client that a provider may see, where bytes pass.
 const fn forwarded(speech: Speech) -> &'static [&'static str] {
@@ -65,6 +66,11 @@ pub fn request_head(
     head.insert_header(USER_AGENT, crate::USER_AGENT)?;
     head.insert_header("x-request-id", ctx.request_id.as_str())?;
     head.insert_header("traceparent", ctx.trace.header())?;
+    if provider.self_hosted {
+        let left = ctx.deadline().saturating_duration_since(Instant::now());
+        let left = left.as_millis().to_string();
+        head.insert_header("x-tollgate-deadline-ms", left)?;
+    }
     // A state without its parent belongs to no trace.
     let state = ctx.trace.continued.then_some("tracestate");
     let known = match sending.lane {

@@ -238,6 +238,19 @@ impl Course {
         self.next(report.elapsed, report.deadline, view)
     }
 
+    /// Whether the candidate was given up, for now or for good.
+    pub fn has_left(&self, at: usize) -> bool {
+        self.states.get(at).is_none_or(|state| !state.open)
+    }
+
+    /// What [`Course::hedge`] gave is not asked after all.
+    pub fn spare(&mut self, at: usize) {
+        if let Some(state) = self.states.get_mut(at) {
+            state.tries = state.tries.saturating_sub(1);
+        }
+        self.made = self.made.saturating_sub(1);
+    }
+
     /// The candidate cannot be asked after all: it does not carry the request,
     /// or has no address.
     pub fn unusable(&mut self, at: usize) {

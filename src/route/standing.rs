@@ -7,14 +7,18 @@
 
 use super::breaker::{Breaker, Settings};
 use super::budget::Budget;
+use super::fault::Alarm;
 use super::hedging::Hedging;
 use super::learned::Learned;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Models of one provider about which something is remembered.
 const TARGETS: usize = 1024;
+
+/// How often an alarm is said in the log; its metric counts every time.
+const ALARM_EVERY: Duration = Duration::from_secs(60);
 
 /// One model at one provider.
 pub struct Standing {
@@ -55,6 +59,8 @@ pub struct Account {
     pub budget: Budget,
     settings: Mutex<Settings>,
     targets: RwLock<HashMap<Arc<str>, Arc<Standing>>>,
+    /// When each alarm was raised last.
+    alarmed: Mutex<[Option<Instant>; Alarm::ALL.len()]>,
 }
 
 impl Account {
@@ -63,7 +69,22 @@ impl Account {
             budget: Budget::new(share),
             settings: Mutex::new(settings),
             targets: RwLock::default(),
+            alarmed: Mutex::default(),
         }
+    }
+
+    /// Whether an alarm is news: not within [`ALARM_EVERY`] of the last one.
+    pub fn alarm(&self, alarm: Alarm, now: Instant) -> bool {
+        let mut alarmed = self.alarmed.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(last) = alarmed.get_mut(alarm as usize) else {
+            return false;
+        };
+        let passed = |at| now.saturating_duration_since(at);
+        let news = last.is_none_or(|at| passed(at) >= ALARM_EVERY);
+        if news {
+            *last = Some(now);
+        }
+        news
     }
 
     /// What is known of a model.
@@ -183,7 +204,6 @@ fn find<T>(
 mod tests {
     use super::*;
     use crate::route::breaker::{Admission, State};
-    use std::time::Duration;
 
     const SETTINGS: Settings = Settings {
         consecutive_failures: 1,

@@ -3,13 +3,15 @@
 
 mod control;
 mod front;
+mod status;
 
-use crate::admin::{self, Admin, Status};
+use crate::admin::{self, Admin};
 use crate::config::{self, Config, Listen};
 use crate::demo;
 use crate::gateway::Gateway;
 pub use crate::reload::Source;
 use crate::reload::{self, Reloader};
+use crate::route::standing::Board;
 use crate::table::RoutingTable;
 use crate::telemetry::{AccessLog, Metrics, access_log};
 use crate::tls::{Certificate, Resolver};
@@ -25,7 +27,7 @@ use pingora_core::services::listening::Service;
 use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use tokio::sync::watch;
 
 /// Read buffer of a client's connection. Pingora's default is 64 KiB, kept for
@@ -42,6 +44,7 @@ struct House {
     table: Arc<ArcSwap<RoutingTable>>,
     metrics: Arc<Metrics>,
     access_log: Arc<AccessLog>,
+    board: Arc<Board>,
     /// Listeners accept; cleared when the process begins to stop.
     ready: Arc<AtomicBool>,
     /// Turns true when the grace period of a stopping process is over.
@@ -69,7 +72,8 @@ fn serve(source: Source, config: Config, table: RoutingTable) -> Result<(), Stri
     // Two crypto providers could be compiled in by a dependency; we mean ring.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let metrics = Arc::new(Metrics::new().map_err(|e| format!("metrics: {e}"))?);
-    reload::announce(&metrics, &table);
+    let board = Arc::new(Board::default());
+    reload::announce(&metrics, &board, &table);
     let access_log = AccessLog::start(&log_output(&config), Arc::clone(&metrics))
         .map_err(|e| format!("access log: {e}"))?;
     let house = House {
@@ -78,6 +82,7 @@ fn serve(source: Source, config: Config, table: RoutingTable) -> Result<(), Stri
         table: Arc::new(ArcSwap::from_pointee(table)),
         metrics,
         access_log: Arc::new(access_log),
+        board,
         ready: Arc::new(AtomicBool::new(false)),
         ending: watch::Sender::new(false),
     };
@@ -157,6 +162,7 @@ fn add_fronts(server: &mut Server, house: &House) -> Result<Vec<Arc<Certificate>
             Arc::clone(&house.table),
             Arc::clone(&house.metrics),
             Arc::clone(&house.access_log),
+            Arc::clone(&house.board),
             house.ending.subscribe(),
         );
         let front = Front::new(
@@ -201,7 +207,8 @@ fn add_services(server: &mut Server, house: &House, certificates: Vec<Arc<Certif
         house.config.admin.listen,
         Admin {
             metrics: Arc::clone(&house.metrics),
-            status: status(house),
+            status: status::status(house),
+            look: status::look(house),
         },
     ));
     if let Some(demo) = &house.config.demo {
@@ -212,6 +219,7 @@ fn add_services(server: &mut Server, house: &House, certificates: Vec<Arc<Certif
         Arc::clone(&house.table),
         Arc::clone(&house.metrics),
         Arc::clone(&house.access_log),
+        Arc::clone(&house.board),
         certificates,
         house.config.clone(),
     );
@@ -222,31 +230,4 @@ fn add_services(server: &mut Server, house: &House, certificates: Vec<Arc<Certif
     let listening: Vec<SocketAddr> = house.config.listeners().iter().map(|l| l.address).collect();
     let control = Control::new(reloader, Arc::clone(&house.ready), listening, stopping);
     server.add_service(background_service("control", control));
-}
-
-/// What the operator's listener tells of the process.
-fn status(house: &House) -> Arc<dyn Fn() -> Status + Send + Sync> {
-    let (table, ready) = (Arc::clone(&house.table), Arc::clone(&house.ready));
-    let source = house.source.name();
-    Arc::new(move || {
-        let table = table.load();
-        let endpoints = table.providers.values().flat_map(|p| {
-            p.pool
-                .health()
-                .into_iter()
-                .map(|(address, healthy)| admin::Endpoint {
-                    provider: p.name.to_string(),
-                    endpoint: address.origin.url.clone(),
-                    healthy,
-                })
-        });
-        Status {
-            ready: ready.load(Ordering::Acquire),
-            version: table.version,
-            loaded_at: table.loaded_at,
-            source: source.clone(),
-            config: table.redacted.clone(),
-            endpoints: endpoints.collect(),
-        }
-    })
 }

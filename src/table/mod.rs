@@ -158,6 +158,18 @@ impl RoutingTable {
             .collect()
     }
 
+    /// Whether the config itself names this model of a provider, in full.
+    pub fn names(&self, provider: &str, model: &str) -> bool {
+        let mut routes = self
+            .routes
+            .values()
+            .chain(self.wildcards.iter().map(|(_, r)| r));
+        routes.any(|route| {
+            let mut targets = route.targets.iter();
+            targets.any(|t| &*t.provider.name == provider && t.model == model)
+        })
+    }
+
     pub fn routes_len(&self) -> usize {
         self.routes.len() + self.wildcards.len()
     }

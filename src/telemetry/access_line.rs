@@ -1,6 +1,8 @@
 //! The schema of the access log: one [`Record`] as one JSON object.
 
-use super::{Attempt, AttemptOutcome, MODEL_CHARS, Outcome, Record, capped, timestamp};
+use super::{
+    Attempt, AttemptOutcome, AttemptRole, MODEL_CHARS, Outcome, Record, capped, timestamp,
+};
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -42,10 +44,12 @@ struct AttemptLine<'a> {
     provider: &'a str,
     model: &'a str,
     endpoint: &'a str,
+    role: AttemptRole,
     outcome: AttemptOutcome,
     status: Option<u16>,
     request_id: Option<&'a str>,
     duration_ms: f64,
+    first_token_ms: Option<f64>,
 }
 
 impl<'a> From<&'a Record> for Line<'a> {
@@ -88,10 +92,12 @@ impl<'a> From<&'a Attempt> for AttemptLine<'a> {
             provider: &attempt.provider,
             model: capped(&attempt.model, MODEL_CHARS),
             endpoint: &attempt.endpoint,
+            role: attempt.role,
             outcome: attempt.outcome,
             status: attempt.status,
             request_id: attempt.request_id.as_deref().map(|id| capped(id, 128)),
             duration_ms: milliseconds(attempt.duration),
+            first_token_ms: attempt.first_token.map(milliseconds),
         }
     }
 }
@@ -114,14 +120,20 @@ mod tests {
 
     #[test]
     fn a_line_tells_the_whole_request() {
-        let attempt = |provider: &str, outcome, status| Attempt {
+        let attempt = |provider: &str, outcome, status: Option<u16>| Attempt {
             provider: provider.into(),
             model: "gpt-5-mini".into(),
             endpoint: "https://a/v1".into(),
             outcome,
             status,
             request_id: status.map(|_| "up-1".into()),
+            role: if status.is_some() {
+                AttemptRole::Fallback
+            } else {
+                AttemptRole::First
+            },
             duration: Duration::from_micros(1500),
+            first_token: status.map(|_| Duration::from_micros(1400)),
         };
         let record = Record {
             time: SystemTime::UNIX_EPOCH + Duration::from_millis(1_763_900_000_123),
@@ -170,9 +182,11 @@ mod tests {
             "upstream_model": "gpt-5-mini",
             "attempts": [
                 {"provider": "groq", "model": "gpt-5-mini", "endpoint": "https://a/v1",
-                 "outcome": "connect_failed", "status": null, "request_id": null, "duration_ms": 1.5},
+                 "role": "first", "outcome": "connect_failed", "status": null, "request_id": null,
+                 "duration_ms": 1.5, "first_token_ms": null},
                 {"provider": "openai", "model": "gpt-5-mini", "endpoint": "https://a/v1",
-                 "outcome": "ok", "status": 200, "request_id": "up-1", "duration_ms": 1.5},
+                 "role": "fallback", "outcome": "ok", "status": 200, "request_id": "up-1",
+                 "duration_ms": 1.5, "first_token_ms": 1.4},
             ],
             "status": 200,
             "outcome": "ok",

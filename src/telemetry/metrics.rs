@@ -7,6 +7,8 @@
 
 use super::process::Process;
 use super::{AttemptOutcome, Record};
+use crate::route::breaker::State;
+use crate::route::fault::Alarm;
 use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
 use prometheus::{
     Error, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
@@ -39,7 +41,11 @@ pub struct Metrics {
     in_flight: IntGauge,
     connections: IntGauge,
     connections_refused: IntCounter,
-    auth_failures: IntCounterVec,
+    alarms: IntCounterVec,
+    retries_refused: IntCounterVec,
+    hedges: IntCounterVec,
+    breakers: IntGaugeVec,
+    endpoint_breakers: IntGaugeVec,
     endpoint_healthy: IntGaugeVec,
     reloads: IntCounterVec,
     config_version: IntGauge,
@@ -95,11 +101,33 @@ impl Metrics {
                 "tollgate_connections_refused_total",
                 "Client connections closed at once because too many were open.",
             )?,
-            auth_failures: declare.counters(
-                "tollgate_provider_auth_failures_total",
-                "Attempts that failed at a provider's credential: answered with 401 or 403, or it \
-                 could not be fetched.",
+            alarms: declare.counters(
+                "tollgate_provider_alarms_total",
+                "Attempts that a provider refused for something that the operator has to mend: \
+                 the credential, the account's credit (payment), a model that it does not have.",
+                &["provider", "reason"],
+            )?,
+            retries_refused: declare.counters(
+                "tollgate_retries_refused_total",
+                "Retries that were not made because the provider's retry_budget was used up.",
                 &["provider"],
+            )?,
+            hedges: declare.counters(
+                "tollgate_hedges_total",
+                "Requests for which a second target was asked beside a slow one, by which of \
+                 them was heard: the second (won) or the first (lost).",
+                &["route", "result"],
+            )?,
+            breakers: declare.gauges(
+                "tollgate_target_breaker",
+                "State of a model's breaker at a provider: 0 closed (in use), 1 half open (one \
+                 request tries it), 2 open (left alone).",
+                &["provider", "model"],
+            )?,
+            endpoint_breakers: declare.gauges(
+                "tollgate_endpoint_breaker",
+                "State of an endpoint's breaker, as of tollgate_target_breaker.",
+                &["provider", "endpoint"],
             )?,
             endpoint_healthy: declare.gauges(
                 "tollgate_endpoint_healthy",
@@ -196,16 +224,51 @@ impl Metrics {
         });
     }
 
-    /// Counts a 401 or 403 of a provider, or a credential that is not there.
-    pub fn provider_auth_failure(&self, provider: &str) {
-        with(&self.auth_failures, &[provider], |failures| failures.inc());
+    /// Counts what a provider refused and the operator has to mend.
+    pub fn provider_alarm(&self, provider: &str, alarm: Alarm) {
+        with(&self.alarms, &[provider, alarm.label()], |alarms| {
+            alarms.inc()
+        });
     }
 
-    /// Starts the alarm counter of a provider at zero, so that its first
-    /// failure is a change that an alert can see. Call it for every provider
-    /// of a new table.
+    /// Starts the counters of a provider at zero, so that its first failure is
+    /// a change that an alert can see. Call it for every provider of a new
+    /// table.
     pub fn provider_known(&self, provider: &str) {
-        with(&self.auth_failures, &[provider], |_| ());
+        for alarm in Alarm::ALL {
+            with(&self.alarms, &[provider, alarm.label()], |_| ());
+        }
+        with(&self.retries_refused, &[provider], |_| ());
+    }
+
+    /// Counts a retry that its provider's budget did not allow.
+    pub fn retry_refused(&self, provider: &str) {
+        with(&self.retries_refused, &[provider], |refused| refused.inc());
+    }
+
+    /// Counts a request that was hedged.
+    pub fn hedged(&self, route: &str, won: bool) {
+        let result = if won { "won" } else { "lost" };
+        with(&self.hedges, &[route, result], |hedges| hedges.inc());
+    }
+
+    /// Shows the breakers of models, and of endpoints, as they are now: those
+    /// that are not named are gone.
+    pub fn show_breakers<'a>(
+        &self,
+        targets: impl IntoIterator<Item = (&'a str, &'a str, State)>,
+        endpoints: impl IntoIterator<Item = (&'a str, &'a str, State)>,
+    ) {
+        self.breakers.reset();
+        for (provider, model, state) in targets {
+            with(&self.breakers, &[provider, model], |g| g.set(shown(state)));
+        }
+        self.endpoint_breakers.reset();
+        for (provider, endpoint, state) in endpoints {
+            with(&self.endpoint_breakers, &[provider, endpoint], |g| {
+                g.set(shown(state));
+            });
+        }
     }
 
     /// Counts an attempt to load the config again.
@@ -258,8 +321,18 @@ impl Metrics {
         known.retain(&self.attempts);
         known.retain(&self.duration);
         known.retain(&self.first_byte);
-        known.retain(&self.auth_failures);
+        known.retain(&self.alarms);
+        known.retain(&self.retries_refused);
+        known.retain(&self.hedges);
         known.retain(&self.endpoint_healthy);
+    }
+}
+
+const fn shown(state: State) -> i64 {
+    match state {
+        State::Closed => 0,
+        State::HalfOpen => 1,
+        State::Open => 2,
     }
 }
 

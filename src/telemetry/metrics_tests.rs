@@ -1,5 +1,5 @@
 use super::*;
-use crate::telemetry::{Attempt, Outcome};
+use crate::telemetry::{Attempt, AttemptRole, Outcome};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,10 +11,12 @@ fn answered(route: &str, provider: &str) -> Record {
             provider: Arc::from(provider),
             model: Arc::from("m"),
             endpoint: Arc::from("https://a/v1"),
+            role: AttemptRole::First,
             outcome: AttemptOutcome::Ok,
             status: Some(200),
             request_id: None,
             duration: Duration::from_millis(90),
+            first_token: Some(Duration::from_millis(30)),
         }],
         status: 200,
         outcome: Outcome::Ok,
@@ -106,12 +108,12 @@ fn alarms_start_at_zero() {
         &[
             r#"tollgate_config_reload_total{result="ok"} 0"#,
             r#"tollgate_config_reload_total{result="error"} 0"#,
-            r#"tollgate_provider_auth_failures_total{provider="openai"} 0"#,
+            r#"tollgate_provider_alarms_total{provider="openai",reason="credential"} 0"#,
             "tollgate_access_log_dropped_total 0",
             "tollgate_connections_refused_total 0",
         ],
     );
-    metrics.provider_auth_failure("openai");
+    metrics.provider_alarm("openai", Alarm::Credential);
     metrics.provider_known("openai");
     metrics.reload(true);
     metrics.reload(false);
@@ -123,7 +125,7 @@ fn alarms_start_at_zero() {
         &[
             r#"tollgate_config_reload_total{result="ok"} 1"#,
             r#"tollgate_config_reload_total{result="error"} 1"#,
-            r#"tollgate_provider_auth_failures_total{provider="openai"} 1"#,
+            r#"tollgate_provider_alarms_total{provider="openai",reason="credential"} 1"#,
             "tollgate_config_version 7",
             "tollgate_access_log_dropped_total 3",
             "tollgate_connections_refused_total 1",
@@ -194,4 +196,26 @@ fn every_metric_has_help_and_a_name_of_ours_or_the_process() {
         );
     }
     assert!(text.contains("tollgate_build_info{commit="), "{text}");
+}
+
+#[test]
+fn breakers_are_shown_as_they_are_and_gone_when_they_are_gone() {
+    let metrics = Metrics::new().unwrap();
+    let states = [State::Closed, State::HalfOpen, State::Open];
+    let models = ["a", "b", "c"].into_iter().zip(states);
+    metrics.show_breakers(
+        models.map(|(model, state)| ("openai", model, state)),
+        [("openai", "https://a", State::Open)],
+    );
+    check(
+        &metrics,
+        &[
+            r#"tollgate_target_breaker{model="a",provider="openai"} 0"#,
+            r#"tollgate_target_breaker{model="b",provider="openai"} 1"#,
+            r#"tollgate_target_breaker{model="c",provider="openai"} 2"#,
+            r#"tollgate_endpoint_breaker{endpoint="https://a",provider="openai"} 2"#,
+        ],
+    );
+    metrics.show_breakers([], []);
+    assert!(!metrics.render().contains("_breaker{"));
 }

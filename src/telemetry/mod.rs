@@ -17,7 +17,7 @@ mod scrub;
 
 pub use access_log::{AccessLog, Output};
 pub use metrics::{Counted, Metrics};
-pub use record::{Attempt, AttemptOutcome, MODEL_CHARS, NONE, Outcome, Record};
+pub use record::{Attempt, AttemptOutcome, AttemptRole, MODEL_CHARS, NONE, Outcome, Record};
 
 use humantime::Rfc3339Timestamp;
 use serde::Serialize;

@@ -121,12 +121,31 @@ pub struct Attempt {
     pub model: Arc<str>,
     /// The endpoint's address, as the config spells it.
     pub endpoint: Arc<str>,
+    pub role: AttemptRole,
     pub outcome: AttemptOutcome,
     /// The status of the provider's answer, when there was one.
     pub status: Option<u16>,
     /// The provider's own id of the request, to ask its support with.
     pub request_id: Option<Arc<str>>,
     pub duration: Duration,
+    /// Until the answer's first content was there, if it ever was.
+    pub first_token: Option<Duration>,
+}
+
+/// Why an attempt was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AttemptRole {
+    /// The first of its request.
+    First,
+    /// At a target that had failed before.
+    Retry,
+    /// At another target.
+    Fallback,
+    /// Beside another one that was slow.
+    Hedge,
+    /// To go on with a stream that had broken off.
+    Continue,
 }
 
 /// How a request ended.

@@ -1,7 +1,9 @@
 //! Bodies reach the provider as they were sent, whatever their size and framing, with and without a failover.
 
 use crate::client::{Request, Response};
-use crate::gateway::{Gateway, KEY, chat_request, model, own_key, provider, sha256, simple};
+use crate::gateway::{
+    Gateway, KEY, chat_request, model, own_key, provider, provider_with, sha256, simple,
+};
 use crate::provider::{Provider, chat, completion, fail};
 use crate::tool;
 
@@ -91,10 +93,10 @@ fn matrix(framing: Framing) {
     let gateway = Gateway::start(
         &[
             provider("good", &good),
-            provider("bad", &bad),
+            provider_with("bad", &bad, "breaker = { consecutive_failures = 1000 }"),
             provider("gone", &gone),
             model("direct", &["good/a-much-longer-upstream-model-name"]),
-            model("after-500", &["bad/b", "good/up"]),
+            model("after-500", &["bad/b", "good/up"]) + "retries = 0\n",
             model("after-refusal", &["gone/g", "good/up"]),
             own_key(),
         ]

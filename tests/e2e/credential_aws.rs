@@ -288,10 +288,7 @@ fn keys_are_renewed_before_their_end_and_kept_while_that_fails() {
         (used() != kept).then_some(())
     });
     assert!(fetches(&imds) > fetched);
-    assert_eq!(
-        gateway.metric("tollgate_provider_auth_failures_total", &[]),
-        0.0
-    );
+    assert_eq!(gateway.metric("tollgate_provider_alarms_total", &[]), 0.0);
     no_secret_in(&gateway);
 }
 
@@ -376,7 +373,7 @@ fn a_source_that_fails_is_failed_over_and_told() {
     assert_eq!(main.count(), 0);
     let failures = [("provider", "main")];
     assert_eq!(
-        gateway.metric("tollgate_provider_auth_failures_total", &failures),
+        gateway.metric("tollgate_provider_alarms_total", &failures),
         2.0
     );
     eventually("the log says what cannot be reached", || {

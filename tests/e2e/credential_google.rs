@@ -315,10 +315,7 @@ fn a_refused_token_is_given_up() {
     assert_eq!(gateway.chat("m").content(), "authorized");
     assert_eq!(token_of(&main.take_one()), "Bearer canary-token-1");
     assert_eq!(
-        gateway.metric(
-            "tollgate_provider_auth_failures_total",
-            &[("provider", "main")]
-        ),
+        gateway.metric("tollgate_provider_alarms_total", &[("provider", "main")]),
         1.0
     );
     // A provider that quotes a token of ours, this one or the one before, is not quoted.
@@ -357,10 +354,7 @@ fn an_endpoint_that_refuses_is_failed_over_and_told() {
     );
     assert_eq!(main.count(), 0);
     assert_eq!(
-        gateway.metric(
-            "tollgate_provider_auth_failures_total",
-            &[("provider", "main")]
-        ),
+        gateway.metric("tollgate_provider_alarms_total", &[("provider", "main")]),
         2.0
     );
     eventually("the log says why", || {

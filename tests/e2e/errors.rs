@@ -555,10 +555,7 @@ fn a_provider_that_refuses_our_credential_is_our_fault() {
         );
         assert!(!answer.text().contains("sk-canary"), "{}", answer.text());
         assert_eq!(
-            gateway.metric(
-                "tollgate_provider_auth_failures_total",
-                &[("provider", "main")]
-            ),
+            gateway.metric("tollgate_provider_alarms_total", &[("provider", "main")]),
             1.0
         );
     }

@@ -403,11 +403,14 @@ fn an_error_in_a_stream_that_passes_keeps_its_kind() {
     let overloaded =
         r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#;
     let start = r#"{"type":"message_start","message":{"id":"msg_1","type":"message","role":"assistant","model":"c","content":[],"stop_reason":null,"stop_sequence":null,"usage":{"input_tokens":5,"output_tokens":1}}}"#;
+    let said =
+        r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"Hi"}}"#;
     for first in [true, false] {
         let answers: Script = Arc::new(move |_, wire| {
             wire.stream_head()?;
             if !first {
                 wire.chunk(format!("event: message_start\ndata: {start}\n\n").as_bytes())?;
+                wire.chunk(format!("event: content_block_delta\ndata: {said}\n\n").as_bytes())?;
             }
             wire.chunk(format!("event: error\ndata: {overloaded}\n\n").as_bytes())?;
             wire.end()

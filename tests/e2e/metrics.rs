@@ -108,7 +108,7 @@ fn every_promised_metric_is_there_and_counts() {
         "tollgate_config_reload_total",
         "tollgate_config_version",
         "tollgate_endpoint_healthy",
-        "tollgate_provider_auth_failures_total",
+        "tollgate_provider_alarms_total",
     ] {
         assert!(
             metrics.contains(&format!("# TYPE {name} ")),

@@ -1,0 +1,408 @@
+//! One attempt; or two beside each other, where the route hedges: a second
+//! candidate is asked when the first is silent for too long, whoever speaks
+//! first is heard, and the other is cut off at once.
+
+use super::attempt::{self, Plan, Served};
+use super::dispatch::{Outgoing, Write, sending, stopped};
+use super::failure::Failure;
+use super::phases::{Phase, Stopwatch};
+use super::translate::{Lane, Sending};
+use super::trip::{Trip, learn};
+use super::upstream::request_head;
+use super::vigil;
+use super::{Ctx, Gateway, Stop};
+use crate::error::{ErrorKind, GatewayError};
+use crate::route::balance::Picked;
+use crate::route::breaker::Permit;
+use crate::route::endpoint::Address;
+use crate::route::hedging::Caps;
+use crate::telemetry::{Attempt, AttemptOutcome, AttemptRole};
+use pingora_proxy::Session;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+/// A candidate to ask.
+pub struct Start {
+    pub at: usize,
+    pub role: AttemptRole,
+    pub sending: Arc<Sending>,
+}
+
+/// How it ended. The candidate may be another than the one that was begun with.
+pub enum Ended {
+    Served(usize, Box<Served>),
+    Failed(usize, Box<Failure>),
+    /// The candidate has no endpoint that may be asked.
+    Unreachable,
+}
+
+/// Everything that an attempt is made from.
+struct Race<'a> {
+    gateway: &'a Gateway,
+    session: &'a mut Session,
+    ctx: &'a mut Ctx,
+    trip: &'a mut Trip,
+    outgoing: &'a Outgoing,
+    write: Write<'a>,
+    running: Vec<Running>,
+}
+
+struct Running {
+    at: usize,
+    role: AttemptRole,
+    address: Arc<Address>,
+    permit: Permit,
+    started: Instant,
+    future: Pin<Box<dyn Future<Output = Result<Served, Failure>> + Send>>,
+}
+
+/// What happens next among those that run.
+enum News {
+    /// One of them is done.
+    Done(usize, Box<Result<Served, Failure>>),
+    /// The first was silent for as long as a route waits before it hedges.
+    Hedge,
+}
+
+/// Asks a candidate, and perhaps another one beside it.
+///
+/// # Errors
+/// Only when there is nobody left to ask for.
+pub async fn run(
+    gateway: &Gateway,
+    session: &mut Session,
+    ctx: &mut Ctx,
+    trip: &mut Trip,
+    outgoing: &Outgoing,
+    write: Write<'_>,
+    start: Start,
+) -> Result<Ended, Stop> {
+    let mut race = Race {
+        gateway,
+        session,
+        ctx,
+        trip,
+        outgoing,
+        write,
+        running: Vec::with_capacity(1),
+    };
+    let at = start.at;
+    let watch = Arc::clone(&race.ctx.watch);
+    if let Some(failure) = race.start(start, watch).await? {
+        return Ok(Ended::Failed(at, Box::new(failure)));
+    }
+    if race.running.is_empty() {
+        return Ok(Ended::Unreachable);
+    }
+    race.finish(at).await
+}
+
+impl Race<'_> {
+    /// Begins an attempt. A failure is one of the provider's name; nothing
+    /// begins where no endpoint may be asked.
+    async fn start(
+        &mut self,
+        start: Start,
+        watch: Arc<Stopwatch>,
+    ) -> Result<Option<Failure>, Stop> {
+        let at = start.at;
+        watch.enter(Phase::Connecting, Instant::now());
+        let Some(picked) = self.pick(at).await? else {
+            return Ok(self.unresolved(&start));
+        };
+        let Some(plan) = self.plan(&start, &picked.address, watch) else {
+            return Ok(None);
+        };
+        let head = request_head(
+            self.session,
+            self.ctx,
+            &plan.provider,
+            &picked.address,
+            self.outgoing,
+            &start.sending,
+        );
+        let head = head.map_err(|e| {
+            GatewayError::new(ErrorKind::Internal, "The request could not be written.").because(e)
+        })?;
+        self.trip.sides.asks(at);
+        self.running.push(Running {
+            at,
+            role: start.role,
+            address: picked.address,
+            permit: picked.permit,
+            started: Instant::now(),
+            future: Box::pin(attempt::run(plan, head)),
+        });
+        Ok(None)
+    }
+
+    /// An endpoint of a candidate; none when time runs out over resolving its
+    /// name, which is a part of connecting.
+    async fn pick(&mut self, at: usize) -> Result<Option<Picked>, Stop> {
+        let Some(side) = self.trip.sides.get_mut(at) else {
+            return Ok(None);
+        };
+        let provider = &side.candidate.target.provider;
+        let by = Instant::now() + provider.timeouts.connect;
+        let by = self.ctx.deadline().min(by);
+        let affinity = Arc::clone(&self.ctx.affinity);
+        let picked = async {
+            match side.forced {
+                true => provider.pool.pick_any(&affinity, &side.tried).await,
+                false => provider.pool.pick(&affinity, &side.tried).await,
+            }
+        };
+        let picked = tokio::time::timeout_at(by.into(), picked);
+        let picked = vigil::watch(self.session, self.ctx, picked)
+            .await
+            .map_err(stopped)?;
+        let picked = picked.ok().flatten();
+        if let Some(picked) = &picked {
+            side.tried.push(Arc::clone(&picked.address));
+        }
+        Ok(picked)
+    }
+
+    /// Writes down an attempt that ended at its provider's name.
+    fn unresolved(&mut self, start: &Start) -> Option<Failure> {
+        let side = self.trip.sides.get(start.at)?;
+        let target = &side.candidate.target;
+        if target.provider.pool.is_resolved() {
+            return None;
+        }
+        let failure = Failure::unresolved();
+        let origins = &target.provider.pool.spec().origins;
+        let attempt = Attempt {
+            provider: Arc::clone(&target.provider.name),
+            model: target.model.as_str().into(),
+            endpoint: origins.first().map_or("", |(o, _)| &o.url).into(),
+            role: start.role,
+            outcome: failure.outcome(),
+            status: None,
+            request_id: None,
+            duration: Duration::ZERO,
+            first_token: None,
+        };
+        self.trip.sides.asks(start.at);
+        self.ctx.attempted(attempt);
+        Some(failure)
+    }
+
+    fn plan(&self, start: &Start, address: &Arc<Address>, watch: Arc<Stopwatch>) -> Option<Plan> {
+        let side = self.trip.sides.get(start.at)?;
+        let target = &side.candidate.target;
+        let request = &self.outgoing.request;
+        let timeouts = self.trip.terms.timeouts(&target.provider.timeouts);
+        let now = Instant::now();
+        let deadline = self.ctx.deadline();
+        let left = deadline.saturating_duration_since(now);
+        let own = match request.stream {
+            true => timeouts.first_token,
+            // All of it has to be there.
+            false => left,
+        };
+        let sides = &self.trip.sides;
+        let cut = self.trip.course.cut_after(start.at, left, own, sides);
+        Some(Plan {
+            connector: Arc::clone(&self.gateway.connector),
+            table: Arc::clone(&self.ctx.table),
+            provider: Arc::clone(&target.provider),
+            address: Arc::clone(address),
+            sending: Arc::clone(&start.sending),
+            model: target.model.clone(),
+            operation: self.outgoing.call.operation,
+            stream: request.stream,
+            speech: self.ctx.speech,
+            timeouts,
+            deadline,
+            cut: cut.map(|after| now + after),
+            watch,
+        })
+    }
+
+    /// When a second candidate is to be asked, if ever.
+    fn hedge_at(&self, at: usize) -> Option<Instant> {
+        let hedge = self.trip.terms.hedge.as_ref()?;
+        self.gateway.board.route(&self.trip.route).asked();
+        let after = hedge.after.or_else(|| self.trip.sides.usual_end(at))?;
+        Some(Instant::now() + after)
+    }
+
+    async fn finish(&mut self, first: usize) -> Result<Ended, Stop> {
+        let mut hedge = self.hedge_at(first);
+        loop {
+            let news = next(&mut self.running, hedge);
+            let news = vigil::watch(self.session, self.ctx, news).await;
+            match news {
+                Err(why) => {
+                    self.cancel();
+                    return Err(stopped(why));
+                }
+                Ok(News::Hedge) => {
+                    hedge = None;
+                    self.hedge(first).await?;
+                }
+                Ok(News::Done(i, result)) => {
+                    let run = self.running.swap_remove(i);
+                    match *result {
+                        Ok(served) => return Ok(self.served(run, served)),
+                        Err(failure) => {
+                            let at = run.at;
+                            self.failed(run, &failure);
+                            if self.running.is_empty() {
+                                return Ok(Ended::Failed(at, Box::new(failure)));
+                            }
+                            // The other one may still answer.
+                            self.trip.sides.left(at, &failure);
+                            self.trip.course.unusable(at);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Asks a second candidate, if there is one and the route's caps allow it.
+    async fn hedge(&mut self, first: usize) -> Result<(), Stop> {
+        let Some(hedge) = &self.trip.terms.hedge else {
+            return Ok(());
+        };
+        let caps = Caps {
+            share: hedge.share,
+            per_hour: hedge.per_hour,
+        };
+        let route = self.gateway.board.route(&self.trip.route);
+        let Some(other) = self.trip.course.hedge(first, &mut self.trip.sides) else {
+            return Ok(());
+        };
+        let sending = sending(self.trip, other, self.write).ok();
+        let sending = sending.filter(|s| !matches!(s.lane, Lane::Estimate { .. }));
+        let taken = sending.filter(|_| route.take(&caps, Instant::now()));
+        let Some(sending) = taken else {
+            self.trip.course.spare(other);
+            self.trip.sides.release(other);
+            return Ok(());
+        };
+        let start = Start {
+            at: other,
+            role: AttemptRole::Hedge,
+            sending,
+        };
+        let watch = Arc::new(Stopwatch::new(Phase::Connecting, Instant::now()));
+        let before = self.running.len();
+        self.start(start, watch).await?;
+        if self.running.len() == before {
+            self.trip.sides.release(other);
+            self.trip.course.unusable(other);
+        }
+        Ok(())
+    }
+
+    /// The first that speaks is heard; the others are cut off.
+    fn served(&mut self, run: Running, served: Served) -> Ended {
+        let took = run.started.elapsed();
+        let hedged = run.role == AttemptRole::Hedge || !self.running.is_empty();
+        if hedged {
+            let won = run.role == AttemptRole::Hedge;
+            self.ctx.metrics.hedged(&self.trip.route, won);
+        }
+        for loser in std::mem::take(&mut self.running) {
+            self.trip.sides.outlasted(loser.at, loser.started.elapsed());
+            self.trip.sides.release(loser.at);
+            let mut attempt = self.attempt(&loser);
+            attempt.outcome = AttemptOutcome::Canceled;
+            self.ctx.attempted_beside(attempt);
+        }
+        let attempt = Attempt {
+            outcome: AttemptOutcome::Ok,
+            status: Some(served.status()),
+            request_id: served.returned.request_id.clone(),
+            first_token: Some(took),
+            ..self.attempt(&run)
+        };
+        self.ctx.attempted(attempt);
+        let at = run.at;
+        self.trip.sides.succeeded(at, took);
+        self.trip.serving = Some((at, Arc::clone(&run.address)));
+        learn(&run.address, run.permit, None, served.head_after);
+        Ended::Served(at, Box::new(served))
+    }
+
+    fn failed(&mut self, run: Running, failure: &Failure) {
+        let took = run.started.elapsed();
+        let rule = failure.fault.rule();
+        let exact = self.trip.sides.get(run.at);
+        let exact = exact.is_some_and(|side| side.candidate.is_exact);
+        let attempt = Attempt {
+            outcome: failure.outcome(),
+            status: failure.status,
+            request_id: failure.returned.request_id.clone(),
+            ..self.attempt(&run)
+        };
+        if let Some(alarm) = rule
+            .alarm
+            .filter(|_| exact || failure.fault != crate::route::fault::Fault::NoModel)
+        {
+            let account = self.trip.sides.get(run.at).map(|side| &side.account);
+            let say = account.is_some_and(|account| account.alarm(alarm, Instant::now()));
+            self.ctx.metrics.provider_alarm(&attempt.provider, alarm);
+            if say {
+                log::warn!(
+                    provider = &*attempt.provider, model = &*attempt.model, reason = alarm.label();
+                    "provider refuses what is the operator's to mend"
+                );
+            }
+        }
+        self.ctx.attempted(attempt);
+        if failure.outcome() == AttemptOutcome::Timeout {
+            self.trip.sides.outlasted(run.at, took);
+        }
+        learn(&run.address, run.permit, Some(failure.fault), took);
+    }
+
+    /// Nobody waits any more.
+    fn cancel(&mut self) {
+        for run in std::mem::take(&mut self.running) {
+            self.trip.sides.release(run.at);
+            let attempt = self.attempt(&run);
+            self.ctx.attempted(attempt);
+        }
+    }
+
+    fn attempt(&self, run: &Running) -> Attempt {
+        let target = self.trip.sides.get(run.at).map(|s| &s.candidate.target);
+        Attempt {
+            provider: target.map_or_else(|| "".into(), |t| Arc::clone(&t.provider.name)),
+            model: target.map_or("", |t| &t.model).into(),
+            endpoint: run.address.origin.url.as_str().into(),
+            role: run.role,
+            outcome: AttemptOutcome::Canceled,
+            status: None,
+            request_id: None,
+            duration: run.started.elapsed(),
+            first_token: None,
+        }
+    }
+}
+
+/// The next thing that happens.
+async fn next(running: &mut [Running], hedge: Option<Instant>) -> News {
+    let done = std::future::poll_fn(|cx| {
+        for (i, run) in running.iter_mut().enumerate() {
+            if let Poll::Ready(result) = run.future.as_mut().poll(cx) {
+                return Poll::Ready(News::Done(i, Box::new(result)));
+            }
+        }
+        Poll::Pending
+    });
+    match hedge {
+        None => done.await,
+        Some(at) => tokio::select! {
+            biased;
+            news = done => news,
+            () = tokio::time::sleep_until(at.into()) => News::Hedge,
+        },
+    }
+}

@@ -1,0 +1,350 @@
+//! What one request knows of its candidates while it is under way: their
+//! breakers, budgets and learned times, and what was tried of each. This is the
+//! world that a [`Course`] asks about; what the attempts taught goes back to
+//! where it came from.
+
+use super::failure::Failure;
+use super::translate::Sending;
+use super::{Ctx, Gateway};
+use crate::route::breaker::{Admission, Breaker, Permit, State};
+use crate::route::course::{Admit, Course, Leg, View};
+use crate::route::endpoint::Address;
+use crate::route::fault::{Fault, Feeds};
+use crate::route::standing::{Account, Standing};
+use crate::table::{Candidate, Decision, Provider, Terms};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// What a failed attempt counts as among times to the answer's head.
+const FAILED: Duration = Duration::from_secs(10);
+
+/// One candidate.
+pub(super) struct Side {
+    pub candidate: Candidate,
+    pub standing: Arc<Standing>,
+    pub account: Arc<Account>,
+    /// The breaker's, while the target is asked.
+    permit: Option<Permit>,
+    /// Its breaker was passed by: nobody else was left.
+    pub forced: bool,
+    pub tried: Vec<Arc<Address>>,
+    /// What is sent to it, once it is written.
+    pub sending: Option<Arc<Sending>>,
+}
+
+/// All candidates.
+pub(super) struct Sides {
+    pub all: Vec<Side>,
+    stream: bool,
+    /// Providers that this request has asked.
+    asked: Vec<Arc<Account>>,
+    /// Retries that a budget refused.
+    refused: Vec<Arc<str>>,
+}
+
+/// One request's way to an answer, and on from there if that breaks off.
+pub struct Trip {
+    pub(super) course: Course,
+    pub(super) sides: Sides,
+    pub(super) route: Arc<str>,
+    pub terms: Arc<Terms>,
+    /// Who serves the client, from where.
+    pub(super) serving: Option<(usize, Arc<Address>)>,
+}
+
+impl Trip {
+    pub fn new(gateway: &Gateway, decision: Decision, stream: bool, now: Instant) -> Self {
+        let leg = |candidate: &Candidate| Leg {
+            is_target: candidate.is_target,
+            on: candidate.on,
+        };
+        let legs: Vec<_> = decision.candidates.iter().map(leg).collect();
+        let side = |candidate: Candidate| {
+            let provider = &candidate.target.provider;
+            let share = provider.retry_budget;
+            let account = gateway
+                .board
+                .provider(&provider.name, provider.breaker, share);
+            Side {
+                standing: account.target(&candidate.target.model, now),
+                account,
+                candidate,
+                permit: None,
+                forced: false,
+                tried: Vec::new(),
+                sending: None,
+            }
+        };
+        Self {
+            course: Course::new(legs, decision.terms.retries),
+            sides: Sides {
+                all: decision.candidates.into_iter().map(side).collect(),
+                stream,
+                asked: Vec::new(),
+                refused: Vec::new(),
+            },
+            route: decision.route,
+            terms: decision.terms,
+            serving: None,
+        }
+    }
+
+    /// What was written for the candidates is not what is to be sent any more.
+    pub(super) fn forget_requests(&mut self) {
+        for side in &mut self.sides.all {
+            side.sending = None;
+        }
+    }
+
+    /// Tells the budgets' refusals.
+    pub(super) fn count_refusals(&mut self, ctx: &Ctx) {
+        for provider in self.sides.refused.drain(..) {
+            ctx.metrics.retry_refused(&provider);
+        }
+    }
+
+    /// The stream that this trip led to has broken off.
+    pub fn broke(&mut self) {
+        let Some((at, address)) = self.serving.take() else {
+            return;
+        };
+        let now = Instant::now();
+        address.breaker.force(now).failed(now, None);
+        if let Some(side) = self.sides.all.get(at) {
+            let provider = &side.candidate.target.provider;
+            told(
+                provider,
+                &side.candidate.target.model,
+                &side.standing.breaker,
+                now,
+                || {
+                    side.standing.breaker.force(now).failed(now, None);
+                },
+            );
+        }
+    }
+}
+
+impl Sides {
+    pub fn get(&self, at: usize) -> Option<&Side> {
+        self.all.get(at)
+    }
+
+    pub fn get_mut(&mut self, at: usize) -> Option<&mut Side> {
+        self.all.get_mut(at)
+    }
+
+    /// A first attempt at a provider earns it a part of a retry.
+    pub fn asks(&mut self, at: usize) {
+        let Some(account) = self.all.get(at).map(|side| &side.account) else {
+            return;
+        };
+        if !self.has_asked(account) {
+            account.budget.deposit();
+            self.asked.push(Arc::clone(account));
+        }
+    }
+
+    fn has_asked(&self, account: &Arc<Account>) -> bool {
+        self.asked.iter().any(|other| Arc::ptr_eq(other, account))
+    }
+
+    /// Lets a request through to a candidate that it has waited for. Whoever
+    /// else was let through as a probe in the meantime does not make this one
+    /// wait again.
+    pub fn readmit(&mut self, at: usize) {
+        let Some(side) = self.all.get_mut(at) else {
+            return;
+        };
+        if side.permit.is_none() {
+            side.permit = Some(side.standing.breaker.force(Instant::now()));
+        }
+    }
+
+    /// The candidate answered: after `took`, content was there.
+    pub fn succeeded(&mut self, at: usize, took: Duration) {
+        let stream = self.stream;
+        let Some(side) = self.all.get_mut(at) else {
+            return;
+        };
+        side.standing.learned(stream).record(took);
+        let now = Instant::now();
+        if let Some(permit) = side.permit.take() {
+            let target = &side.candidate.target;
+            told(
+                &target.provider,
+                &target.model,
+                &side.standing.breaker,
+                now,
+                || {
+                    permit.succeeded(now);
+                },
+            );
+        }
+    }
+
+    /// The candidate is left, because of a failure. What the client named
+    /// itself and does not exist says nothing of the provider.
+    pub fn left(&mut self, at: usize, failure: &Failure) {
+        let Some(side) = self.all.get_mut(at) else {
+            return;
+        };
+        let invented = failure.fault == Fault::NoModel && !side.candidate.is_exact;
+        let Some(permit) = side.permit.take() else {
+            return;
+        };
+        if failure.fault.rule().feeds == Feeds::Nobody || invented {
+            return;
+        }
+        let now = Instant::now();
+        let target = &side.candidate.target;
+        told(
+            &target.provider,
+            &target.model,
+            &side.standing.breaker,
+            now,
+            || {
+                permit.failed(now, failure.retry_after);
+            },
+        );
+    }
+
+    /// The candidate is given up without a verdict.
+    pub fn release(&mut self, at: usize) {
+        if let Some(side) = self.all.get_mut(at) {
+            side.permit = None;
+        }
+    }
+
+    /// It took at least so long: it was not waited for any longer.
+    pub fn outlasted(&self, at: usize, took: Duration) {
+        if let Some(side) = self.all.get(at) {
+            side.standing.learned(self.stream).record(took);
+        }
+    }
+
+    /// After how long a second candidate is asked beside this one.
+    pub fn usual_end(&self, at: usize) -> Option<Duration> {
+        self.all.get(at)?.standing.learned(self.stream).p95()
+    }
+}
+
+impl View for Sides {
+    fn admit(&mut self, at: usize) -> Admit {
+        let Some(side) = self.all.get(at) else {
+            return Admit::Spent;
+        };
+        let again = self.has_asked(&side.account);
+        let pool = &side.candidate.target.provider.pool;
+        if pool.is_resolved() && !pool.has_other(&[]) {
+            return Admit::Shut {
+                wait: Duration::ZERO,
+                told: false,
+            };
+        }
+        let permit = match side.standing.breaker.admit(Instant::now()) {
+            Admission::Admitted(permit) => permit,
+            Admission::Shut { wait, told } => return Admit::Shut { wait, told },
+        };
+        if again && !self.withdraw(at) {
+            return Admit::Spent;
+        }
+        if let Some(side) = self.all.get_mut(at) {
+            side.permit = Some(permit);
+            side.forced = false;
+        }
+        Admit::Yes
+    }
+
+    fn force(&mut self, at: usize) {
+        if let Some(side) = self.all.get_mut(at) {
+            side.permit = Some(side.standing.breaker.force(Instant::now()));
+            side.forced = true;
+        }
+    }
+
+    fn is_ready(&self, at: usize) -> bool {
+        self.all.get(at).is_some_and(|side| {
+            let pool = &side.candidate.target.provider.pool;
+            side.standing.breaker.peek(Instant::now()).shut.is_none()
+                && (!pool.is_resolved() || pool.has_other(&[]))
+        })
+    }
+
+    fn expected(&self, at: usize) -> Option<Duration> {
+        self.all.get(at)?.standing.learned(self.stream).p95()
+    }
+
+    fn withdraw(&mut self, at: usize) -> bool {
+        let Some(side) = self.all.get(at) else {
+            return false;
+        };
+        // Whoever is down is asked once, not again.
+        if side.forced {
+            return false;
+        }
+        let granted = side.account.budget.withdraw();
+        if !granted {
+            let provider = &side.candidate.target.provider;
+            self.refused.push(Arc::clone(&provider.name));
+        }
+        granted
+    }
+
+    fn has_other_endpoint(&self, at: usize) -> bool {
+        self.all.get(at).is_some_and(|side| {
+            let pool = &side.candidate.target.provider.pool;
+            pool.is_resolved() && pool.has_other(&side.tried)
+        })
+    }
+
+    fn is_larger(&self, at: usize, than: usize) -> bool {
+        let window = |at: usize| {
+            let target = &self.all.get(at)?.candidate.target;
+            target.provider.capabilities(&target.model).context
+        };
+        match (window(at), window(than)) {
+            (Some(one), Some(other)) => one > other,
+            _ => !self.is_same_model(at, than),
+        }
+    }
+
+    fn is_same_model(&self, at: usize, other: usize) -> bool {
+        let model = |at: usize| Some(&self.all.get(at)?.candidate.target.model);
+        model(at) == model(other)
+    }
+}
+
+/// Gives a verdict on a target, and says so where its breaker changes by it.
+fn told(provider: &Provider, model: &str, breaker: &Breaker, now: Instant, verdict: impl FnOnce()) {
+    let before = breaker.peek(now).state;
+    verdict();
+    let after = breaker.peek(now).state;
+    match (before, after) {
+        (State::Closed | State::HalfOpen, State::Open) => {
+            log::warn!(provider = &*provider.name, model = model; "target is left alone");
+        }
+        (State::Open | State::HalfOpen, State::Closed) => {
+            log::info!(provider = &*provider.name, model = model; "target is in use again");
+        }
+        _ => {}
+    }
+}
+
+/// Tells an endpoint's breaker and its balancer how an attempt went. One that
+/// fails is as good as slow, or it would look new, and be preferred, for ever.
+pub(super) fn learn(address: &Address, permit: Permit, failed: Option<Fault>, took: Duration) {
+    let now = Instant::now();
+    match failed.map(|fault| fault.rule().feeds) {
+        None => {
+            address.latency.record(took);
+            permit.succeeded(now);
+        }
+        Some(Feeds::Both) => {
+            address.latency.record(took.max(FAILED));
+            permit.failed(now, None);
+        }
+        // It answered, whatever it was that it said.
+        Some(Feeds::Target | Feeds::Nobody) => permit.succeeded(now),
+    }
+}
