@@ -279,8 +279,8 @@ impl View for Sides {
         let Some(side) = self.all.get(at) else {
             return false;
         };
-        // Whoever is down is asked once, not again.
-        if side.forced {
+        // Whoever is down, or was so a moment ago, is asked once, not again.
+        if side.forced || side.permit.as_ref().is_some_and(Permit::is_probe) {
             return false;
         }
         let granted = side.account.budget.withdraw();

@@ -2,7 +2,7 @@
 //!
 //! [`smoke`] runs the properties of the fuzz targets over the golden files and what seeded damage
 //! makes of them; the others draw conversations and events and follow them through a format and
-//! back. All of it is the same in every run. `TOLLGATE_CASES=20 cargo test --test properties`
+//! back; [`failover`] lets providers fail at random. All of it is the same in every run. `TOLLGATE_CASES=20 cargo test --test properties`
 //! runs twenty times as many cases, and other ones beyond the usual.
 
 #![allow(
@@ -18,6 +18,7 @@ mod properties;
 
 mod conversations;
 mod drawn;
+mod failover;
 mod smoke;
 mod splicing;
 mod streams;
