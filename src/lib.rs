@@ -26,8 +26,9 @@
 //!
 //! `units, error <- wire <- chat <- dialect <- {route, identity} <- credential <-
 //! table <- gateway <- server, reload <- cli`. `config` is what the operator wrote and
-//! is read by `table`, `telemetry`, `server`, `cli` and `reload` only; requests
-//! read [`table::RoutingTable`]. Pingora is named where bytes meet sockets:
+//! is read by `table`, `telemetry`, `server`, `cli`, `reload` and `drill` (which
+//! copies a part of it for a gateway of its own) only; requests read
+//! [`table::RoutingTable`]. Pingora is named where bytes meet sockets:
 //! `gateway`, `server`, `admin`, `demo`, the endpoints and health checks of
 //! `route`, the fetching of `credential` (it goes over the same connector), and
 //! the table's compiler that configures them. `wire`, `chat`,
@@ -61,6 +62,7 @@ pub mod config;
 pub mod credential;
 pub mod demo;
 pub mod dialect;
+pub mod drill;
 pub mod error;
 pub mod gateway;
 pub mod identity;

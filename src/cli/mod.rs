@@ -8,6 +8,7 @@
 mod check;
 mod completions;
 mod demo;
+mod drill;
 mod keys;
 mod man;
 mod run;
@@ -33,10 +34,11 @@ Examples:
   tollgate keys new search >>tollgate.toml    make a key; the key itself is shown on the terminal
   tollgate check -c tollgate.toml             everything that is wrong with a file
   tollgate run -c tollgate.toml               serve
+  tollgate drill -c tollgate.toml --route m   what becomes of requests when a provider fails
 
 Exit codes:
   0   done; for run, stopped by SIGTERM after its requests had ended
-  1   failed: an address in use, a file not writable
+  1   failed: an address in use, a file not writable; for drill, a row that did not pass
   2   the command line is wrong
   78  the configuration is wrong
 
@@ -94,6 +96,25 @@ enum Verb {
     )]
     Check(File),
 
+    /// Try what a route does when its provider misbehaves
+    ///
+    /// Starts a provider on loopback that fails in every known way (silence, resets, errors,
+    /// streams that stall or break off, answers that lie), and a gateway before it with a copy
+    /// of the route's policy: its deadline, timeouts, retries, fallbacks and breakers. The first
+    /// target is the one that fails; all others are one that does not. Real providers are never
+    /// asked, and the gateway that serves is not touched.
+    ///
+    /// Prints a line for each fault: what came, after how long, and why that is wrong. All of
+    /// them run at once; with long timeouts it takes a minute or so.
+    #[command(after_help = "Examples:\n  \
+        tollgate drill -c tollgate.toml --route chat\n  \
+        tollgate drill -c tollgate.toml --route 'openai/*' --deadline 10s --json\n\n\
+        Exit codes:\n  \
+        0   every fault ended as it has to\n  \
+        1   one did not, or the drill could not be run\n  \
+        78  the configuration is wrong or has no such route\n")]
+    Drill(drill::Drill),
+
     /// Make keys for clients
     Keys {
         #[command(subcommand)]
@@ -141,6 +162,7 @@ pub fn main() -> ExitCode {
         Verb::Run(file) => run::run(file.path),
         Verb::Demo => demo::demo(),
         Verb::Check(file) => check::check(&file.path),
+        Verb::Drill(asked) => drill::drill(&asked),
         Verb::Keys {
             verb: KeysVerb::New(new),
         } => keys::new(&new),
