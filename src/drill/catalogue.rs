@@ -151,6 +151,7 @@ pub fn expected(row: &Row, policy: &Policy, tolerance: Duration) -> Expected {
     };
     if policy.hedged {
         // Whoever speaks first is heard.
+        come.retain(|come| !matches!(come, Come::Whole(_)));
         come.push(Come::Whole(By::Anyone));
     }
     let deadline = policy.deadline + tolerance;
@@ -182,7 +183,7 @@ fn before(row: &Row, policy: &Policy) -> Vec<Come> {
     if fault == Fault::ByteDrip && !row.streamed {
         return vec![Come::Whole(By::Anyone), OUT_OF_TIME];
     }
-    if !fault.limits().is_empty() {
+    if fault.limit().is_some() {
         return match leads {
             true if policy.leaves_time(fault) => vec![Come::Whole(By::Fallback)],
             true => vec![Come::Whole(By::Fallback), OUT_OF_TIME],

@@ -11,8 +11,8 @@ use super::fault::Fault;
 use super::policy::{others, same};
 use super::provider::Side;
 use crate::config::{
-    AccessLog, Admin, Config, Dialect, Hash, Listen, Log, Model, Output, Provider, Server,
-    Strategy, TargetName,
+    AccessLog, Admin, Config, Dialect, Hash, Limits, Listen, Log, Model, Output, Provider, Server,
+    Strategy, TargetName, Times,
 };
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -67,8 +67,17 @@ pub fn copy(
         access_log: AccessLog {
             output: Output::Off,
         },
-        limits: config.limits.clone(),
-        times: config.times.clone(),
+        // Those that decide about answers. What bounds the clients' side would
+        // only be in the way of asking everything at once.
+        limits: Limits {
+            response: config.limits.response,
+            event: config.limits.event,
+            ..Limits::default()
+        },
+        times: Times {
+            request: config.times.request,
+            ..Times::default()
+        },
         providers,
         models,
         keys: BTreeMap::new(),

@@ -87,7 +87,6 @@ pub enum Fault {
 pub enum Limit {
     FirstByte,
     FirstToken,
-    Idle,
     Stall,
     Rate,
 }
@@ -146,16 +145,16 @@ impl Fault {
         matches!(self, Self::Unavailable | Self::RateLimit)
     }
 
-    /// The limits that end it, where nothing else does; the latest counts.
-    pub const fn limits(self) -> &'static [Limit] {
+    /// The limit that ends it, where it does not end by itself.
+    pub const fn limit(self) -> Option<Limit> {
         match self {
-            Self::Silence => &[Limit::FirstByte],
-            Self::HeadThenSilence => &[Limit::FirstByte, Limit::FirstToken],
-            Self::CommentsOnly | Self::RoleThenSilence | Self::ByteDrip => &[Limit::FirstToken],
-            Self::Stall { comments: false } => &[Limit::Stall, Limit::Idle],
-            Self::Stall { comments: true } => &[Limit::Stall],
-            Self::SlowTokens(_) => &[Limit::Rate],
-            _ => &[],
+            Self::Silence => Some(Limit::FirstByte),
+            Self::HeadThenSilence | Self::CommentsOnly | Self::RoleThenSilence | Self::ByteDrip => {
+                Some(Limit::FirstToken)
+            }
+            Self::Stall { .. } => Some(Limit::Stall),
+            Self::SlowTokens(_) => Some(Limit::Rate),
+            _ => None,
         }
     }
 

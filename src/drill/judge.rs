@@ -195,16 +195,19 @@ fn code(body: &Value) -> Option<String> {
     (shaped && error.get("message")?.is_string()).then(|| code.to_owned())
 }
 
+/// The text at a place.
+fn text<'a>(value: &'a Value, place: &str) -> Option<&'a str> {
+    value.pointer(place)?.as_str()
+}
+
 /// Reads an answer that is not streamed.
 fn whole(body: &Value, calls: bool) -> Read {
-    let choice = &body["choices"][0];
-    let message = &choice["message"];
     let (said, meant, finish) = match calls {
         true => {
-            let call = &message["tool_calls"][0]["function"]["arguments"];
-            (call.as_str(), ARGUMENTS, "tool_calls")
+            let call = "/choices/0/message/tool_calls/0/function/arguments";
+            (text(body, call), ARGUMENTS, "tool_calls")
         }
-        false => (message["content"].as_str(), TEXT, "stop"),
+        false => (text(body, "/choices/0/message/content"), TEXT, "stop"),
     };
     match said {
         None if body.get("error").is_some() => Read::Lie("an error under the status 200".into()),
@@ -214,7 +217,9 @@ fn whole(body: &Value, calls: bool) -> Read {
             said.len(),
             meant.len()
         )),
-        Some(_) if choice["finish_reason"] != finish => Read::Lie("no finish reason".into()),
+        Some(_) if text(body, "/choices/0/finish_reason") != Some(finish) => {
+            Read::Lie("no finish reason".into())
+        }
         Some(_) => Read::Whole,
     }
 }
@@ -275,15 +280,15 @@ impl Stream {
             }
             return;
         }
-        self.choice(&event["choices"][0], at);
+        if let Some(choice) = event.pointer("/choices/0") {
+            self.choice(choice, at);
+        }
     }
 
     fn choice(&mut self, choice: &Value, at: Duration) {
-        let delta = &choice["delta"];
-        let text = delta["content"].as_str().unwrap_or_default();
-        let function = &delta["tool_calls"][0]["function"];
-        let arguments = function["arguments"].as_str().unwrap_or_default();
-        let says = !text.is_empty() || delta["tool_calls"].is_array();
+        let said = text(choice, "/delta/content").unwrap_or_default();
+        let arguments = text(choice, "/delta/tool_calls/0/function/arguments");
+        let says = !said.is_empty() || choice.pointer("/delta/tool_calls/0").is_some();
         if says {
             self.first.get_or_insert(at);
             self.spoke = true;
@@ -291,9 +296,9 @@ impl Stream {
                 self.wrong("content after the finish reason");
             }
         }
-        self.text.push_str(text);
-        self.arguments.push_str(arguments);
-        if let Some(reason) = choice["finish_reason"].as_str() {
+        self.text.push_str(said);
+        self.arguments.push_str(arguments.unwrap_or_default());
+        if let Some(reason) = text(choice, "/finish_reason") {
             self.finish = Some(reason.to_owned());
         }
     }

@@ -101,19 +101,16 @@ impl Policy {
     /// How long a fault may go on before a limit of the route's ends it, or the
     /// provider itself does.
     pub fn patience(&self, fault: Fault) -> Duration {
-        let limits = fault.limits().iter().map(|limit| self.limit(*limit));
-        limits.sum::<Duration>().min(LONGEST)
-    }
-
-    fn limit(&self, limit: Limit) -> Duration {
-        match limit {
-            Limit::FirstByte => self.timeouts.first_byte,
-            // Whichever the two are measured from.
-            Limit::FirstToken => self.timeouts.first_byte + self.timeouts.first_token,
-            Limit::Idle => Duration::ZERO,
-            Limit::Stall => self.timeouts.stall.max(self.timeouts.idle),
-            Limit::Rate => LONGEST,
-        }
+        let own = &self.timeouts;
+        let limit = match fault.limit() {
+            None => Duration::ZERO,
+            Some(Limit::FirstByte) => own.first_byte,
+            // Whichever of the two the second is measured from.
+            Some(Limit::FirstToken) => own.first_byte + own.first_token,
+            Some(Limit::Stall) => own.stall.max(own.idle),
+            Some(Limit::Rate) => LONGEST,
+        };
+        limit.min(LONGEST)
     }
 
     /// Whether a fault ends early enough to ask somebody else within the

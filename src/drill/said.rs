@@ -37,16 +37,17 @@ pub fn tokens(text: &str) -> Vec<&str> {
 
 /// The client's request. `calls`: with a tool, so that a call may come back.
 pub fn request(model: &str, streamed: bool, calls: bool) -> String {
+    let tool = json!({"type": "function", "function": {
+        "name": "light",
+        "parameters": {"type": "object", "properties": {"boat": {"type": "string"}}},
+    }});
     let mut body = json!({
         "model": model,
         "stream": streamed,
         "messages": [{"role": "user", "content": "Tell of the lamps."}],
     });
-    if calls {
-        body["tools"] = json!([{"type": "function", "function": {
-            "name": "light",
-            "parameters": {"type": "object", "properties": {"boat": {"type": "string"}}},
-        }}]);
+    if let (true, Some(fields)) = (calls, body.as_object_mut()) {
+        fields.insert("tools".to_owned(), json!([tool]));
     }
     body.to_string()
 }
@@ -66,15 +67,17 @@ impl Asked {
     /// of the answer is what is to be continued.
     pub fn of(body: &[u8]) -> Self {
         let body: Value = serde_json::from_slice(body).unwrap_or_default();
-        let messages = body["messages"].as_array();
+        let at = |place: &str| body.pointer(place).unwrap_or(&Value::Null);
+        let messages = at("/messages").as_array();
         let said = messages.and_then(|all| {
-            let mut theirs = all.iter().rev().filter(|m| m["role"] == "assistant");
-            theirs.find_map(|message| TEXT.strip_prefix(&*spoken(&message["content"])))
+            let theirs = |m: &&Value| m.get("role").is_some_and(|role| role == "assistant");
+            let mut said = all.iter().rev().filter(theirs);
+            said.find_map(|message| TEXT.strip_prefix(&*spoken(message.get("content")?)))
         });
         Self {
-            streamed: body["stream"] == true,
-            calls: body["tools"].is_array(),
-            usage: body["stream_options"]["include_usage"] == true,
+            streamed: at("/stream") == true,
+            calls: at("/tools").is_array(),
+            usage: at("/stream_options/include_usage") == true,
             rest: said.unwrap_or(TEXT).to_owned(),
         }
     }
@@ -86,7 +89,7 @@ fn spoken(content: &Value) -> String {
         Value::String(text) => text.clone(),
         Value::Array(parts) => parts
             .iter()
-            .filter_map(|part| part["text"].as_str())
+            .filter_map(|part| part.get("text")?.as_str())
             .collect(),
         _ => String::new(),
     }

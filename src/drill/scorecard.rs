@@ -65,22 +65,20 @@ impl Scorecard {
                 shown(policy.own)
             ));
         }
-        let slow = [
-            ("first_byte", policy.timeouts.first_byte, Fault::Silence),
-            (
-                "first_byte and first_token",
-                both(policy),
-                Fault::CommentsOnly,
-            ),
-        ];
-        for (name, limit, fault) in slow {
-            if policy.on_error && !policy.leaves_time(fault) {
-                notes.push(format!(
-                    "{name} ({}) leave no time for somebody else within the deadline: \
-                     a 504 passes there",
-                    shown(limit)
-                ));
-            }
+        let own = &policy.timeouts;
+        let late = |fault| policy.on_error && !policy.leaves_time(fault);
+        if late(Fault::Silence) {
+            notes.push(format!(
+                "first_byte ({}) is too long for the deadline to ask somebody else after a \
+                 silence: a 504 passes there",
+                shown(own.first_byte)
+            ));
+        } else if late(Fault::CommentsOnly) {
+            notes.push(format!(
+                "first_byte and first_token ({}) are too long for the deadline to ask somebody \
+                 else after an answer without content: a 504 passes there",
+                shown(own.first_byte + own.first_token)
+            ));
         }
         notes
     }
@@ -152,10 +150,6 @@ impl Scorecard {
     }
 }
 
-fn both(policy: &Policy) -> Duration {
-    policy.timeouts.first_byte + policy.timeouts.first_token
-}
-
 /// A time as the config writes it.
 fn shown(time: Duration) -> String {
     humantime::format_duration(time).to_string()
@@ -225,7 +219,7 @@ mod tests {
             "2 rows: 1 ok, 1 FAIL; the provider saw 4 attempts, 2.00 per client request\n",
             "first_byte 2s, first_token 2m, ",
             "note: drilled with a deadline of 30s; the route's own is 10m",
-            "note: first_byte and first_token (2m 2s) leave no time",
+            "note: first_byte and first_token (2m 2s) are too long for the deadline",
         ];
         for part in wanted {
             assert!(text.contains(part), "{part:?} is not in\n{text}");

@@ -131,10 +131,11 @@ async fn stream(fault: Fault, asked: &Asked, wire: &mut Wire) -> io::Result<Afte
             Fault::CallCut if nth == BEFORE.min(calls_before()) => return Ok(After::Close),
             Fault::SlowTokens(pause) if nth >= BEFORE => tokio::time::sleep(pause).await,
             Fault::Malformed if nth == BEFORE => wire.chunk(b"data: {\"choices\": [\n\n").await?,
-            _ if nth == BEFORE => match broken(fault, wire).await? {
-                Some(after) => return Ok(after),
-                None => {}
-            },
+            _ if nth == BEFORE => {
+                if let Some(after) = broken(fault, wire).await? {
+                    return Ok(after);
+                }
+            }
             _ => {}
         }
         wire.chunk(event.as_bytes()).await?;

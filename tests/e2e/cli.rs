@@ -296,7 +296,15 @@ fn help_completions_and_the_manual_come_from_one_table() {
     assert_eq!(help.code, Some(0));
     let man = run(&["man"]);
     assert!(man.code == Some(0) && man.stdout.contains(".TH"), "{man:?}");
-    for verb in ["run", "demo", "check", "keys", "completions", "man"] {
+    for verb in [
+        "run",
+        "demo",
+        "check",
+        "drill",
+        "keys",
+        "completions",
+        "man",
+    ] {
         assert!(help.stdout.contains(verb), "{verb} is not in --help");
         assert!(man.stdout.contains(verb), "{verb} is not in the manual");
         let own = run(&[verb, "--help"]);

@@ -32,6 +32,7 @@ mod compatible;
 mod credential_aws;
 mod credential_google;
 mod dialects;
+mod drill;
 mod endpoints;
 mod errors;
 mod failover;
