@@ -42,6 +42,7 @@ pub fn label() -> Label {
         seed: "seed".into(),
         created: 7,
         include_usage: true,
+        ..Label::default()
     }
 }
 

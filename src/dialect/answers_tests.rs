@@ -24,6 +24,7 @@ fn label() -> Label {
         seed: "seed".into(),
         created: 7,
         include_usage: false,
+        ..Label::default()
     }
 }
 

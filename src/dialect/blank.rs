@@ -16,15 +16,23 @@ use std::fmt;
 /// Whether a chunk of Chat Completions or Completions without a finish reason
 /// tells nothing.
 pub(super) fn chunk(data: &[u8]) -> bool {
-    if has_text(data) {
-        return false;
-    }
-    // Without choices it is something else than a chunk.
-    let chunk = serde_json::from_slice::<Chunk>(data);
-    chunk.is_ok_and(|chunk| chunk.choices.is_some_and(|all| all.iter().all(|one| one.0)))
+    !has_text(data) && chunk_bytes(data) == Some(0)
 }
 
-/// The same for an event of Anthropic's Messages or OpenAI's Responses.
+/// How many bytes of texts a chunk tells, names and ids among them; `None`
+/// where it is something else than a chunk.
+pub(super) fn chunk_bytes(data: &[u8]) -> Option<usize> {
+    let chunk = serde_json::from_slice::<Chunk>(data).ok()?;
+    Some(chunk.choices?.iter().map(|choice| choice.0).sum())
+}
+
+/// The same for an event with a `delta`.
+pub(super) fn delta_bytes(data: &[u8]) -> Option<usize> {
+    let event = serde_json::from_slice::<Delta>(data).ok()?;
+    Some(event.delta.0)
+}
+
+/// Whether an event of Anthropic's Messages or OpenAI's Responses tells nothing.
 pub(super) fn named(name: &str, data: &[u8]) -> bool {
     match name {
         "message_start"
@@ -43,9 +51,7 @@ pub(super) fn named(name: &str, data: &[u8]) -> bool {
                 Some("text" | "thinking" | "message" | "reasoning")
             )
         }
-        _ if name.ends_with("delta") => {
-            serde_json::from_slice::<Delta>(data).is_ok_and(|event| event.delta.0)
-        }
+        _ if name.ends_with("delta") => delta_bytes(data) == Some(0),
         _ => false,
     }
 }
@@ -62,7 +68,7 @@ fn has_text(data: &[u8]) -> bool {
 
 #[derive(Deserialize)]
 struct Chunk {
-    choices: Option<Vec<BlankChoice>>,
+    choices: Option<Vec<Choice>>,
 }
 
 #[derive(Deserialize)]
@@ -81,7 +87,7 @@ struct Kind<'a> {
 
 #[derive(Deserialize)]
 struct Delta {
-    delta: Blank,
+    delta: Texts,
 }
 
 /// Fields that stand in a choice or a delta whether or not they tell anything.
@@ -95,79 +101,79 @@ const FORMAL: [&str; 7] = [
     "content_filter_offsets",
 ];
 
-/// Whether a value is empty: null, "", or made of such.
-struct Blank(bool);
+/// Bytes of all texts in a value; what else is not empty counts as one.
+struct Texts(usize);
 
 /// The same for a choice, whose formal fields do not count.
-struct BlankChoice(bool);
+struct Choice(usize);
 
-impl<'de> Deserialize<'de> for Blank {
+impl<'de> Deserialize<'de> for Texts {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        from.deserialize_any(Emptiness { formal: 1 }).map(Self)
+        from.deserialize_any(Counted { formal: 1 }).map(Self)
     }
 }
 
-impl<'de> Deserialize<'de> for BlankChoice {
+impl<'de> Deserialize<'de> for Choice {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        from.deserialize_any(Emptiness { formal: 2 }).map(Self)
+        from.deserialize_any(Counted { formal: 2 }).map(Self)
     }
 }
 
-/// Reads emptiness. `formal`: on how many levels formal fields do not count.
+/// Counts texts. `formal`: on how many levels formal fields do not count.
 #[derive(Clone, Copy)]
-struct Emptiness {
+struct Counted {
     formal: u8,
 }
 
-impl<'de> de::DeserializeSeed<'de> for Emptiness {
-    type Value = bool;
+impl<'de> de::DeserializeSeed<'de> for Counted {
+    type Value = usize;
 
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<bool, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<usize, D::Error> {
         from.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for Emptiness {
-    type Value = bool;
+impl<'de> Visitor<'de> for Counted {
+    type Value = usize;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("JSON")
     }
 
-    fn visit_unit<E>(self) -> Result<bool, E> {
-        Ok(true)
+    fn visit_unit<E>(self) -> Result<usize, E> {
+        Ok(0)
     }
 
-    fn visit_str<E>(self, text: &str) -> Result<bool, E> {
-        Ok(text.is_empty())
+    fn visit_str<E>(self, text: &str) -> Result<usize, E> {
+        Ok(text.len())
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<bool, E> {
-        Ok(false)
+    fn visit_bool<E>(self, _: bool) -> Result<usize, E> {
+        Ok(1)
     }
 
-    fn visit_u64<E>(self, _: u64) -> Result<bool, E> {
-        Ok(false)
+    fn visit_u64<E>(self, _: u64) -> Result<usize, E> {
+        Ok(1)
     }
 
-    fn visit_i64<E>(self, _: i64) -> Result<bool, E> {
-        Ok(false)
+    fn visit_i64<E>(self, _: i64) -> Result<usize, E> {
+        Ok(1)
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<bool, E> {
-        Ok(false)
+    fn visit_f64<E>(self, _: f64) -> Result<usize, E> {
+        Ok(1)
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut all: A) -> Result<bool, A::Error> {
-        let mut blank = true;
+    fn visit_seq<A: SeqAccess<'de>>(self, mut all: A) -> Result<usize, A::Error> {
+        let mut bytes = 0_usize;
         while let Some(one) = all.next_element_seed(Self { formal: 0 })? {
-            blank &= one;
+            bytes = bytes.saturating_add(one);
         }
-        Ok(blank)
+        Ok(bytes)
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut all: A) -> Result<bool, A::Error> {
-        let mut blank = true;
+    fn visit_map<A: MapAccess<'de>>(self, mut all: A) -> Result<usize, A::Error> {
+        let mut bytes = 0_usize;
         while let Some(name) = all.next_key::<Cow<'_, str>>()? {
             if self.formal > 0 && FORMAL.contains(&&*name) {
                 all.next_value::<IgnoredAny>()?;
@@ -176,9 +182,9 @@ impl<'de> Visitor<'de> for Emptiness {
             let below = Self {
                 formal: self.formal.saturating_sub(1),
             };
-            blank &= all.next_value_seed(below)?;
+            bytes = bytes.saturating_add(all.next_value_seed(below)?);
         }
-        Ok(blank)
+        Ok(bytes)
     }
 }
 
@@ -239,6 +245,18 @@ mod tests {
         ] {
             assert!(!chunk(other.as_bytes()), "{other}");
         }
+    }
+
+    #[test]
+    fn what_is_told_is_counted_in_bytes() {
+        let told = br#"{"id":"x","choices":[{"index":0,"delta":{"role":"assistant","content":"four","n":7}}]}"#;
+        assert_eq!(chunk_bytes(told), Some(5));
+        assert_eq!(delta_bytes(br#"{"delta":"abc"}"#), Some(3));
+        assert_eq!(
+            delta_bytes(br#"{"delta":{"type":"text_delta","text":"abc"}}"#),
+            Some(3)
+        );
+        assert_eq!((chunk_bytes(b"{}"), delta_bytes(b"{}")), (None, None));
     }
 
     #[test]

@@ -174,6 +174,9 @@ pub struct Label {
     pub created: u64,
     /// Of a stream: the client asked for the usage chunk.
     pub include_usage: bool,
+    /// The id that the client has seen already, where a stream goes on that
+    /// began without us. Else it is the provider's, or made of `seed`.
+    pub id: Option<String>,
 }
 
 /// A client's wire format.
@@ -209,6 +212,12 @@ pub trait Face: Send + Sync {
             .replace(&format!("'{}'", refused.param), &format!("'{own}'"));
         Unsupported::new(own, reason)
     }
+}
+
+/// Whether a request asks for more than a text, by fields without a canonical
+/// form (`audio`, `web_search_options`, `guided_json` ...).
+pub fn asks_for_more(asked: &Conversation) -> bool {
+    meaningful::refuse(asked).is_err()
 }
 
 /// A `retry-after` in seconds, rounded up; some providers send fractions. A date

@@ -4,8 +4,10 @@
 use super::blank;
 use crate::chat::Failure;
 use crate::error::{ErrorKind, GatewayError};
+use crate::wire::json;
 use crate::wire::sse::Event;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use std::time::Duration;
 
@@ -45,6 +47,8 @@ pub enum Progress {
     Done,
     /// The provider reports a failure in band.
     Error,
+    /// No JSON: nobody can read it.
+    Malformed,
 }
 
 /// Reads just as much of an event as tells where the stream stands.
@@ -59,7 +63,9 @@ pub fn progress(event: &Event<'_>) -> Progress {
     if event.name == Some("error") || has_error(data) {
         return Progress::Error;
     }
-    if has_finish_reason(data) {
+    if !is_json(data) {
+        Progress::Malformed
+    } else if has_finish_reason(data) {
         Progress::Finish
     } else if blank::chunk(data) {
         Progress::Empty
@@ -71,16 +77,32 @@ pub fn progress(event: &Event<'_>) -> Progress {
 /// The same for Anthropic's Messages and OpenAI's Responses, whose events are
 /// named and say themselves what they are.
 pub fn named_progress(event: &Event<'_>) -> Progress {
-    let Some(data) = event.data.as_deref() else {
+    let data = event.data.as_deref().unwrap_or_default().trim_ascii();
+    // Imitators end with [DONE], which is no event of these formats.
+    if data.is_empty() || data == b"[DONE]" {
         return Progress::Nothing;
-    };
+    }
     match event.name.unwrap_or_default() {
         "ping" => Progress::Nothing,
         "error" | "response.failed" => Progress::Error,
+        _ if !is_json(data) => Progress::Malformed,
         "message_stop" | "response.completed" | "response.incomplete" => Progress::Done,
         name if blank::named(name, data) => Progress::Empty,
         _ => Progress::Chunk,
     }
+}
+
+/// About how many tokens a chunk or a named event tells, four bytes each. What
+/// cannot be counted is one.
+pub fn tokens(event: &Event<'_>) -> u64 {
+    let data = event.data.as_deref().unwrap_or_default();
+    let bytes = blank::chunk_bytes(data).or_else(|| blank::delta_bytes(data));
+    bytes.map_or(1, |bytes| bytes.div_ceil(4).max(1) as u64)
+}
+
+/// Whether it can be read, with the leniency that decoders have too.
+fn is_json(data: &[u8]) -> bool {
+    json::lenient::<IgnoredAny>(data).is_some()
 }
 
 /// Whether the chunk has a top-level `error`. Parsed only if the word occurs
@@ -233,6 +255,12 @@ mod tests {
                 Progress::Chunk,
             ),
             (r#"data: {"error":{"message":"x"}}"#, Progress::Error),
+            (
+                r#"data: {"choices":[{"finish_reason":"stop""#,
+                Progress::Malformed,
+            ),
+            ("data: <html>", Progress::Malformed),
+            (r#"data: {"a":"\ud83e"}"#, Progress::Chunk),
             (
                 r#"data: {"error":null,"choices":[{"delta":{}}]}"#,
                 Progress::Empty,

@@ -15,6 +15,7 @@ fn label() -> Label {
         seed: "seed".into(),
         created: 7,
         include_usage: true,
+        ..Label::default()
     }
 }
 

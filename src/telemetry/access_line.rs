@@ -37,6 +37,7 @@ pub(super) struct Line<'a> {
     first_byte_ms: Option<f64>,
     upstream_ms: f64,
     overhead_ms: f64,
+    malformed_events: u64,
 }
 
 #[derive(Serialize)]
@@ -82,6 +83,7 @@ impl<'a> From<&'a Record> for Line<'a> {
             first_byte_ms: record.first_byte.map(milliseconds),
             upstream_ms: milliseconds(record.upstream_time),
             overhead_ms: milliseconds(record.overhead()),
+            malformed_events: record.malformed_events,
         }
     }
 }
@@ -163,6 +165,7 @@ mod tests {
             first_byte: Some(Duration::from_micros(9_001)),
             upstream_time: Duration::from_micros(19_000),
             client_time: Duration::from_micros(900),
+            malformed_events: 2,
         };
         let line: Value =
             serde_json::from_slice(&json_line(&Line::from(&record)).unwrap()).unwrap();
@@ -198,6 +201,7 @@ mod tests {
             "first_byte_ms": 9.001,
             "upstream_ms": 19.0,
             "overhead_ms": 0.1,
+            "malformed_events": 2,
         });
         assert_eq!(line, want);
     }

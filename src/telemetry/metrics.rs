@@ -46,6 +46,7 @@ pub struct Metrics {
     hedges: IntCounterVec,
     breakers: IntGaugeVec,
     endpoint_breakers: IntGaugeVec,
+    malformed_events: IntCounterVec,
     endpoint_healthy: IntGaugeVec,
     reloads: IntCounterVec,
     config_version: IntGauge,
@@ -128,6 +129,11 @@ impl Metrics {
                 "tollgate_endpoint_breaker",
                 "State of an endpoint's breaker, as of tollgate_target_breaker.",
                 &["provider", "endpoint"],
+            )?,
+            malformed_events: declare.counters(
+                "tollgate_malformed_events_total",
+                "Events of streams that could not be read and were left out.",
+                &["provider"],
             )?,
             endpoint_healthy: declare.gauges(
                 "tollgate_endpoint_healthy",
@@ -229,6 +235,11 @@ impl Metrics {
         with(&self.alarms, &[provider, alarm.label()], |alarms| {
             alarms.inc()
         });
+    }
+
+    /// Counts an event of a stream that could not be read.
+    pub fn malformed_event(&self, provider: &str) {
+        with(&self.malformed_events, &[provider], |events| events.inc());
     }
 
     /// Starts the counters of a provider at zero, so that its first failure is

@@ -63,6 +63,8 @@ pub struct Record {
     /// The part of `duration` spent waiting for the client: reading its body,
     /// and writing to it while it did not read.
     pub client_time: Duration,
+    /// Events of providers that could not be read and were left out.
+    pub malformed_events: u64,
 }
 
 impl Record {
@@ -109,6 +111,7 @@ impl Default for Record {
             first_byte: None,
             upstream_time: Duration::ZERO,
             client_time: Duration::ZERO,
+            malformed_events: 0,
         }
     }
 }

@@ -51,6 +51,7 @@ pub fn label(include_usage: bool) -> Label {
         seed: "seed".to_owned(),
         created: 1_763_850_000,
         include_usage,
+        ..Label::default()
     }
 }
 

@@ -81,8 +81,14 @@ impl Stream {
 
     fn read(&mut self, out: &mut Vec<Event>) -> Result<(), DecodeError> {
         while !self.over {
-            let Some(message) = self.framer.next_message().map_err(frame_error)? else {
-                break;
+            let message = match self.framer.next_message().map_err(frame_error) {
+                Ok(Some(message)) => message,
+                Ok(None) => break,
+                // The next frame is not to be found; after an event that cannot be read it is.
+                Err(e) => {
+                    self.broken = Some(DecodeError::Truncated);
+                    return Err(e);
+                }
             };
             self.message(&message, out)?;
         }
@@ -345,9 +351,7 @@ impl Decoder for Stream {
             return Ok(());
         }
         self.framer.push(bytes);
-        let read = self.read(out);
-        self.broken = read.as_ref().err().cloned();
-        read
+        self.read(out)
     }
 
     fn end(&mut self, _: &mut Vec<Event>) -> Result<(), DecodeError> {

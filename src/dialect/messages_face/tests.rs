@@ -50,6 +50,7 @@ fn label() -> Label {
         seed: "5eed".to_owned(),
         created: 1_790_000_000,
         include_usage: true,
+        ..Label::default()
     }
 }
 

@@ -57,6 +57,7 @@ fn label() -> Label {
         seed: "seed".into(),
         created: 7,
         include_usage: true,
+        ..Label::default()
     }
 }
 

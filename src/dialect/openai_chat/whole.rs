@@ -39,7 +39,8 @@ pub(crate) fn head(
     object: &str,
     label: &Label,
 ) -> Map<String, Value> {
-    let id = id.filter(|id| !id.is_empty()).map(str::to_owned);
+    let id = label.id.as_deref().or(id).filter(|id| !id.is_empty());
+    let id = id.map(str::to_owned);
     let mut head = Map::new();
     head.insert(
         "id".to_owned(),

@@ -52,6 +52,7 @@ fn label() -> Label {
         seed: "s33d".into(),
         created: 1_763_850_000,
         include_usage: true,
+        ..Label::default()
     }
 }
 
