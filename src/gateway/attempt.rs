@@ -7,8 +7,10 @@
 //! candidate can still serve it.
 
 use super::authority::Authority;
+use super::course::Faults;
 use super::exchange::{self, Exchanged};
 use super::failure::{Failure, classify, lacks_counter};
+use super::held;
 use super::phases::{Phase, Stopwatch};
 use super::returned::{self, Returned};
 use super::translate::{self, Lane, Sending};
@@ -56,6 +58,10 @@ pub struct Plan {
     pub operation: Operation,
     /// The client asked for a stream.
     pub stream: bool,
+    /// Answers that it asked for.
+    pub choices: u64,
+    /// Nothing is sent before the whole stream is there.
+    pub hold: bool,
     /// The client's format.
     pub speech: Speech,
     /// The route's limits in time, or else the provider's.
@@ -124,6 +130,7 @@ pub enum Body {
     Decoded {
         events: Vec<chat::Event>,
         decoder: Box<dyn Decoder>,
+        faults: Faults,
         open: Open,
     },
     /// Anything else.
@@ -371,7 +378,7 @@ async fn events(plan: &Plan, mut open: Open, mut by: Instant) -> Result<Body, Fa
         {
             let event = Event::parse(&raw);
             match progress(plan.operation, &event) {
-                Progress::Nothing => {
+                Progress::Nothing | Progress::Malformed => {
                     held_bytes = held_bytes.saturating_add(raw.len());
                     if held_bytes <= HELD {
                         held.push(raw);
@@ -393,6 +400,9 @@ async fn events(plan: &Plan, mut open: Open, mut by: Instant) -> Result<Body, Fa
                 }
                 Progress::Chunk | Progress::Finish | Progress::Done => {
                     held.push(raw);
+                    if plan.hold {
+                        return held::events(plan, open, held, framer).await;
+                    }
                     return Ok(Body::Events { held, framer, open });
                 }
             }
@@ -402,9 +412,14 @@ async fn events(plan: &Plan, mut open: Open, mut by: Instant) -> Result<Body, Fa
 
 /// Where a stream of bytes that pass stands, in the client's format.
 pub fn progress(operation: Operation, event: &Event<'_>) -> Progress {
-    match operation.speech() {
+    let found = match operation.speech() {
         Speech::OpenAi => openai::progress(event),
         Speech::Anthropic | Speech::Responses => openai::named_progress(event),
+    };
+    match found {
+        // Nobody knows what the events of the others are.
+        Progress::Malformed if !operation.has_end() => Progress::Chunk,
+        found => found,
     }
 }
 
@@ -422,7 +437,7 @@ async fn raw(plan: &Plan, mut open: Open, by: Instant, status: u16) -> Result<Bo
 }
 
 /// An error in place of the first event: a failure like its status before it.
-fn told_in_band(plan: &Plan, data: &[u8]) -> Failure {
+pub(super) fn told_in_band(plan: &Plan, data: &[u8]) -> Failure {
     translated::told(plan, plan.provider.wire.in_band(data))
 }
 

@@ -3,6 +3,7 @@
 use super::phases::{Phase, Stopwatch, seconds};
 use super::returned::Returned;
 use super::trace::{TraceParent, seed};
+use super::trip::Serving;
 use super::vigil::Company;
 use super::{Ending, Stop};
 use crate::chat::{Operation, Request, Speech};
@@ -49,6 +50,8 @@ pub struct Ctx {
     covers_answer: bool,
     /// For the operator's log: what the client was not told.
     pub(super) trouble: Option<String>,
+    /// Whose breaker hears of it when the answer breaks off.
+    pub(super) serving_from: Option<Serving>,
     /// The last attempt is what the client was served from.
     serving: bool,
     in_flight: Option<Counted>,
@@ -81,6 +84,7 @@ impl Ctx {
             dropped: Vec::new(),
             returned: Returned::default(),
             trouble: None,
+            serving_from: None,
             serving: false,
             in_flight,
         }
@@ -96,7 +100,8 @@ impl Ctx {
             .with_retry_after(Some(Duration::from_secs(1))))
     }
 
-    /// When this request must have an answer.
+    /// When this request must have an answer. One that is continued has the
+    /// same time again, from the break on.
     pub(super) fn deadline(&self) -> Instant {
         self.started + self.deadline
     }
@@ -141,6 +146,20 @@ impl Ctx {
         let next = self.seed.wrapping_mul(6_364_136_223_846_793_005);
         self.seed = next.wrapping_add(1_442_695_040_888_963_407);
         self.seed ^ (self.seed >> 33)
+    }
+
+    /// The stream broke off, and another attempt may go on with it: what served
+    /// the client so far turned out so, and is counted.
+    pub(super) fn broke_off(&mut self) {
+        self.lost();
+        self.count_serving();
+        self.serving = false;
+    }
+
+    /// An event of the provider's could not be read and is left out.
+    pub(super) fn malformed(&mut self, provider: &str) {
+        self.record.malformed_events = self.record.malformed_events.saturating_add(1);
+        self.metrics.malformed_event(provider);
     }
 
     pub(super) fn arrived(&mut self, session: &Session) {
@@ -219,8 +238,16 @@ impl Ctx {
 
     /// The attempt that the client is being served from turned out otherwise.
     pub(super) fn serving_turned(&mut self, outcome: AttemptOutcome) {
-        if let Some(last) = self.record.attempts.last_mut() {
+        if let (true, Some(last)) = (self.serving, self.record.attempts.last_mut()) {
             last.outcome = outcome;
+        }
+    }
+
+    /// The provider broke off what the client is being served.
+    pub(super) fn lost(&mut self) {
+        self.serving_turned(AttemptOutcome::Truncated);
+        if let Some(serving) = self.serving_from.take() {
+            serving.broke();
         }
     }
 

@@ -22,7 +22,7 @@ use crate::chat::{Conversation, Request, estimate};
 use crate::error::{ErrorKind, GatewayError};
 use crate::route::course::{End, Report, Role, Step};
 use crate::route::fault::Fault;
-use crate::table::{Decision, Provider, Target};
+use crate::table::{Decision, OnBreak, Provider, Target, Terms};
 use crate::telemetry::AttemptRole;
 use bytes::Bytes;
 use pingora_proxy::Session;
@@ -34,6 +34,8 @@ pub struct Outgoing {
     pub call: Call,
     pub request: Request,
     pub body: Bytes,
+    /// How the route's requests are served.
+    pub terms: Arc<Terms>,
     /// The canonical form, made when a target first needs it.
     pub parsed: OnceLock<Result<Conversation, GatewayError>>,
 }
@@ -51,9 +53,11 @@ pub async fn run(
     ctx: &mut Ctx,
     decision: Decision,
     outgoing: &Outgoing,
-) -> Result<(Trip, Served), Stop> {
+) -> Result<(Served, Trip), Stop> {
     let stream = outgoing.request.stream;
-    let mut trip = Trip::new(gateway, decision, stream, Instant::now());
+    // What is held back is waited for as a whole.
+    let begins = stream && decision.terms.on_break != OnBreak::Hold;
+    let mut trip = Trip::new(gateway, decision, begins, Instant::now());
     if stream && trip.terms.early_headers {
         vigil::greet(session, ctx).await?;
     }
@@ -70,7 +74,7 @@ pub async fn run(
     }
     .first()
     .await?;
-    Ok((trip, served))
+    Ok((served, trip))
 }
 
 /// Goes on after a stream has broken off: with the candidates that are left,
@@ -85,10 +89,10 @@ pub async fn resume(
     trip: &mut Trip,
     outgoing: &Outgoing,
     write: Write<'_>,
-) -> Result<Served, Stop> {
+) -> Result<(Target, Served), Stop> {
     trip.forget_requests();
     ctx.renew_deadline(&trip.terms);
-    Dispatch {
+    let served = Dispatch {
         gateway,
         session,
         ctx,
@@ -98,7 +102,9 @@ pub async fn resume(
         last: None,
     }
     .again()
-    .await
+    .await?;
+    let target = trip.serving_target();
+    target.map(|target| (target, served)).ok_or(Stop::Gone)
 }
 
 /// One request being sent out.
@@ -120,10 +126,9 @@ impl Dispatch<'_> {
 
     /// The role of every attempt is then to continue.
     async fn again(mut self) -> Result<Served, Stop> {
-        if let Some((at, _)) = self.trip.serving {
+        if let Some(at) = self.trip.serving.take() {
             self.trip.course.unusable(at);
         }
-        self.trip.broke();
         let step = self.next();
         self.walk(step, Some(AttemptRole::Continue)).await
     }

@@ -74,6 +74,12 @@ impl Failure {
         Self::new(Fault::SlowStart, ErrorKind::DeadlineExceeded, text, why)
     }
 
+    /// A stream that is held back has begun and is not gone on with in time.
+    pub fn stalled(why: impl ToString) -> Self {
+        let text = "The provider's answer broke off.";
+        Self::new(Fault::Silent, ErrorKind::DeadlineExceeded, text, why)
+    }
+
     pub fn invalid(why: &'static str) -> Self {
         let text = "The provider's answer was not understood.";
         Self::new(Fault::Garbled, ErrorKind::UpstreamError, text, why)

@@ -12,25 +12,33 @@
 
 mod attempt;
 mod authority;
+mod course;
 mod ctx;
 mod dispatch;
 mod exchange;
 mod failure;
+mod held;
 mod intake;
 mod models;
 mod phases;
 mod race;
 mod relay;
+mod relay_bytes;
+mod relay_passing;
 mod relay_translated;
 mod reply;
+mod rescue;
 mod returned;
+mod seam;
 mod settle;
 mod trace;
+mod transcript;
 mod translate;
 mod translated;
 mod trip;
 mod upstream;
 mod vigil;
+mod watch;
 
 pub use ctx::Ctx;
 
@@ -147,17 +155,19 @@ impl Gateway {
             call,
             request,
             body,
+            terms: Arc::clone(&decision.terms),
             parsed: OnceLock::new(),
         };
-        let (_trip, answer) = dispatch::run(self, session, ctx, decision, &outgoing).await?;
-        // The body is not needed any more and may be large; the answer may be long.
+        let (answer, trip) = dispatch::run(self, session, ctx, decision, &outgoing).await?;
         let expected = relay::Expected {
             operation: outgoing.call.operation,
             choices: outgoing.request.choices,
             voice: translate::voice(&outgoing, &answer, &ctx.request_id),
+            terms: Arc::clone(&outgoing.terms),
         };
-        drop(outgoing);
-        relay::run(self, session, ctx, expected, answer).await
+        // The body may be large and the answer long: it goes unless it may be needed again.
+        let rescue = rescue::Rescue::of(outgoing, trip, &answer);
+        relay::run(self, session, ctx, expected, answer, rescue).await
     }
 }
 

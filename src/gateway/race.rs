@@ -16,6 +16,7 @@ use crate::route::balance::Picked;
 use crate::route::breaker::Permit;
 use crate::route::endpoint::Address;
 use crate::route::hedging::Caps;
+use crate::table::OnBreak;
 use crate::telemetry::{Attempt, AttemptOutcome, AttemptRole};
 use pingora_proxy::Session;
 use std::pin::Pin;
@@ -198,7 +199,8 @@ impl Race<'_> {
         let now = Instant::now();
         let deadline = self.ctx.deadline();
         let left = deadline.saturating_duration_since(now);
-        let own = match request.stream {
+        let hold = request.stream && self.trip.terms.on_break == OnBreak::Hold;
+        let own = match request.stream && !hold {
             true => timeouts.first_token,
             // All of it has to be there.
             false => left,
@@ -214,6 +216,8 @@ impl Race<'_> {
             model: target.model.clone(),
             operation: self.outgoing.call.operation,
             stream: request.stream,
+            choices: request.choices,
+            hold,
             speech: self.ctx.speech,
             timeouts,
             deadline,
@@ -325,7 +329,8 @@ impl Race<'_> {
         self.ctx.attempted(attempt);
         let at = run.at;
         self.trip.sides.succeeded(at, took);
-        self.trip.serving = Some((at, Arc::clone(&run.address)));
+        self.trip.serving = Some(at);
+        self.ctx.serving_from = self.trip.sides.serving(at, Arc::clone(&run.address));
         learn(&run.address, run.permit, None, served.head_after);
         Ended::Served(at, Box::new(served))
     }

@@ -6,21 +6,23 @@
 //! so a slow client slows the provider and costs no memory. A stream that did
 //! not reach its end is never made to look as if it had.
 
-use super::attempt::{Body, Open, Served, progress};
-use super::dispatch::stopping;
-use super::relay_translated::Translation;
+use super::attempt::{Body, Open, Served};
+use super::relay_bytes;
+use super::relay_passing::Passing;
+use super::relay_translated::{Source, Telling, Translation};
 use super::reply::{attribution, head, put, whole};
+use super::rescue::Rescue;
 use super::returned::keep;
+use super::transcript::{Passed, Transcript};
 use super::translate::{Voice, failed};
-use super::vigil::{Interruption, interrupted};
+use super::watch::Watch;
 use super::{Ctx, Gateway, Stop};
-use crate::chat::{Operation, Speech};
-use crate::dialect::openai::Progress;
+use crate::chat::{Event, Failure, Operation, Speech};
 use crate::dialect::{embeddings, messages_face, responses_face};
-use crate::error::{ErrorKind, GatewayError};
-use crate::table::Provider;
+use crate::error::{Blame, ErrorKind, GatewayError};
+use crate::table::{Provider, Terms};
 use crate::telemetry::{AttemptOutcome, Outcome};
-use crate::wire::sse::{Event, Framer};
+use crate::wire::sse::Framer;
 use bytes::Bytes;
 use http::Version;
 use pingora_core::protocols::http::ServerSession;
@@ -48,6 +50,7 @@ pub struct Expected {
     pub choices: u64,
     /// How to write to the client what is not passed on.
     pub voice: Voice,
+    pub terms: Arc<Terms>,
 }
 
 /// Passes an answer on to its end.
@@ -61,6 +64,7 @@ pub async fn run(
     ctx: &mut Ctx,
     expected: Expected,
     served: Served,
+    rescue: Option<Rescue>,
 ) -> Result<(), Stop> {
     let Served {
         provider,
@@ -99,41 +103,30 @@ pub async fn run(
         Body::Events { held, framer, open } => {
             put(&mut to, "cache-control", "no-cache");
             begin(session, ctx, to).await?;
-            let stream = Stream {
-                ctx,
-                expected: &expected,
-                provider,
-                framer,
-                open,
-                finished: false,
-            };
-            pass_on(gateway, session, stream, held).await
+            let stream = (held, (framer, open));
+            pass_on(gateway, session, ctx, &expected, provider, stream, rescue).await
         }
         Body::Decoded {
             events,
             decoder,
+            faults,
             open,
         } => {
             put(&mut to, "content-type", "text/event-stream");
             put(&mut to, "cache-control", "no-cache");
             begin(session, ctx, to).await?;
-            let mut stream = Translation::new(ctx, &expected, provider, decoder, open);
-            let end = stream.relay(session, events).await;
-            let (open, fail) = stream.finish();
-            let finished = b"";
-            conclude(
-                gateway,
-                session,
-                ctx,
+            let source = Source {
+                decoder,
+                faults,
                 open,
-                end,
-                Farewell { finished, fail },
-            )
-            .await
+            };
+            let stream = (events, source);
+            translate(gateway, session, ctx, &expected, provider, stream, rescue).await
         }
         Body::Raw { first, open } => {
             begin(session, ctx, to).await?;
-            raw(gateway, session, ctx, provider, first, open).await
+            let watch = Watch::bytes(&expected.terms.timeouts(&provider.timeouts));
+            relay_bytes::run(gateway, session, ctx, watch, first, open).await
         }
     }
 }
@@ -161,34 +154,68 @@ async fn translated(
 async fn pass_on(
     gateway: &Gateway,
     session: &mut Session,
-    mut stream: Stream<'_>,
-    held: Vec<Bytes>,
+    ctx: &mut Ctx,
+    expected: &Expected,
+    provider: &Provider,
+    (held, source): (Vec<Bytes>, (Framer, Open)),
+    rescue: Option<Rescue>,
 ) -> Result<(), Stop> {
+    let passed = rescue.is_some().then(Passed::default);
+    let mut stream = Passing::new(ctx, expected, provider, source, passed);
     let end = stream.relay(session, held).await;
-    let Stream {
-        ctx,
-        expected,
-        open,
-        ..
-    } = stream;
-    let fail = |error: &GatewayError| {
-        let mut out = Vec::new();
-        expected.voice.encoder().fail(error, &mut out);
-        out
+    let (open, passed) = stream.finish();
+    let taken_over = match (&end, &rescue, &passed) {
+        (End::Lost(_), Some(rescue), Some(passed)) => {
+            rescue.take_over(ctx, expected, provider, passed)
+        }
+        _ => None,
     };
-    let finished: &[u8] = match expected.operation.has_done() {
+    if let (End::Lost(lost), Some(rescue), Some(telling)) = (&end, rescue, taken_over) {
+        open.cancel().await;
+        let lost = lost.clone();
+        let (open, end, mut telling) = rescue
+            .run(gateway, session, ctx, expected, telling, lost)
+            .await;
+        let fail = |error: &GatewayError, out: &mut Vec<u8>| telling.encoder.fail(error, out);
+        return conclude(gateway, session, ctx, open, end, b"", fail).await;
+    }
+    let farewell: &[u8] = match expected.operation.has_done() {
         true => b"data: [DONE]\n\n",
         false => b"",
     };
-    conclude(
-        gateway,
-        session,
-        ctx,
-        open,
-        end,
-        Farewell { finished, fail },
-    )
-    .await
+    let fail = |error: &GatewayError, out: &mut Vec<u8>| expected.voice.encoder().fail(error, out);
+    conclude(gateway, session, ctx, Some(open), end, farewell, fail).await
+}
+
+/// Passes a translated stream on, to its end.
+async fn translate(
+    gateway: &Gateway,
+    session: &mut Session,
+    ctx: &mut Ctx,
+    expected: &Expected,
+    provider: &Provider,
+    (events, source): (Vec<Event>, Source),
+    rescue: Option<Rescue>,
+) -> Result<(), Stop> {
+    let telling = Telling {
+        encoder: expected.voice.encoder(),
+        transcript: rescue.is_some().then(Transcript::default),
+        seam: None,
+    };
+    let mut stream = Translation::new(ctx, expected, provider, source, telling);
+    let end = stream.relay(session, events).await;
+    let (open, telling) = stream.finish();
+    let (open, end, mut telling) = match (end, rescue) {
+        (End::Lost(lost), Some(rescue)) => {
+            open.cancel().await;
+            rescue
+                .run(gateway, session, ctx, expected, telling, lost)
+                .await
+        }
+        (end, _) => (Some(open), end, telling),
+    };
+    let fail = |error: &GatewayError, out: &mut Vec<u8>| telling.encoder.fail(error, out);
+    conclude(gateway, session, ctx, open, end, b"", fail).await
 }
 
 /// Sends the head of an answer of unknown length.
@@ -251,141 +278,26 @@ pub async fn write(
     }
 }
 
-/// Why a read gave nothing.
-pub(super) enum Broken {
-    /// The client left.
-    Gone,
-    /// The gateway is being stopped.
-    Stopping,
-    /// The provider broke off or went silent.
-    Upstream(String),
-}
-
-/// The next piece of the answer, while the client is there.
-pub(super) async fn next_piece(
-    session: &mut Session,
-    ctx: &mut Ctx,
-    open: &mut Open,
-    idle: Duration,
-) -> Result<Option<Bytes>, Broken> {
-    let started = Instant::now();
-    let piece = tokio::select! {
-        biased;
-        piece = tokio::time::timeout(idle, open.session.read_response_body()) => piece,
-        why = interrupted(&mut session.downstream_session, &mut ctx.ending) => {
-            return Err(match why {
-                Interruption::Client => Broken::Gone,
-                Interruption::Gateway => Broken::Stopping,
-            });
-        }
-    };
-    ctx.record.upstream_time += started.elapsed();
-    match piece {
-        Ok(Ok(piece)) => Ok(piece),
-        Ok(Err(e)) => Err(Broken::Upstream(e.to_string())),
-        Err(_) => Err(Broken::Upstream(format!(
-            "silent for {} s",
-            idle.as_secs_f32()
-        ))),
-    }
-}
-
 /// How the relaying of a stream ended.
 pub(super) enum End {
     /// Complete, `[DONE]` and all.
     Done,
     /// Complete and at its end, but without `[DONE]`.
     Finished,
-    /// Not complete.
-    Broken(GatewayError),
+    /// The provider broke it off. Another might go on with it.
+    Lost(GatewayError),
+    /// Not complete, and nobody is to go on with it.
+    Over(GatewayError),
     Gone,
 }
 
-struct Stream<'a> {
-    ctx: &'a mut Ctx,
-    expected: &'a Expected,
-    provider: &'a Provider,
-    framer: Framer,
-    open: Open,
-    finished: bool,
-}
-
-impl Stream<'_> {
-    async fn relay(&mut self, session: &mut Session, held: Vec<Bytes>) -> End {
-        for raw in held {
-            if let Some(end) = self.pass(session, raw).await {
-                return end;
-            }
-        }
-        let idle = self.provider.timeouts.idle;
-        loop {
-            loop {
-                match self.framer.next_event() {
-                    Ok(Some(raw)) => {
-                        if let Some(end) = self.pass(session, raw).await {
-                            return end;
-                        }
-                    }
-                    Ok(None) => break,
-                    Err(_) => return self.broken("an event over the limit"),
-                }
-            }
-            match next_piece(session, self.ctx, &mut self.open, idle).await {
-                Ok(Some(piece)) => self.framer.push(piece),
-                Ok(None) => return self.at_end(),
-                Err(Broken::Gone) => return End::Gone,
-                Err(Broken::Stopping) => {
-                    return End::Broken(stopping().because("grace period over"));
-                }
-                // After the finish nothing is missing but the farewell.
-                Err(Broken::Upstream(_)) if self.finished => return End::Finished,
-                Err(Broken::Upstream(why)) => return self.broken(&why),
-            }
-        }
-    }
-
-    /// Passes one event on; `Some` when it was the last.
-    async fn pass(&mut self, session: &mut Session, raw: Bytes) -> Option<End> {
-        let event = Event::parse(&raw);
-        let progress = progress(self.expected.operation, &event);
-        if progress == Progress::Error {
-            let data = event.data.as_deref().unwrap_or_default();
-            let error = failed(self.provider.wire.in_band(data), self.provider)
-                .because("the provider reported an error in its stream");
-            return Some(End::Broken(error));
-        }
-        self.finished |= match progress {
-            Progress::Done => true,
-            Progress::Finish => self.expected.choices == 1,
-            _ => false,
-        };
-        match write(&mut session.downstream_session, self.ctx, raw, false).await {
-            Ok(()) if progress == Progress::Done => Some(End::Done),
-            Ok(()) => None,
-            Err(_) => Some(End::Gone),
-        }
-    }
-
-    /// The provider has nothing more: was that all?
-    fn at_end(&mut self) -> End {
-        let cut = self.framer.rest() > 0;
-        // A [DONE] without its blank line is still a farewell.
-        self.framer.push(Bytes::from_static(b"\n\n"));
-        let tail = self.framer.next_event().ok().flatten().unwrap_or_default();
-        let waved = progress(self.expected.operation, &Event::parse(&tail)) == Progress::Done;
-        let whole = match self.expected.operation.has_end() {
-            true => self.finished || waved,
-            false => !cut || waved,
-        };
-        if whole {
-            End::Finished
-        } else {
-            self.broken("the stream ended early")
-        }
-    }
-
-    fn broken(&self, why: &str) -> End {
-        End::Broken(broken(why))
+/// A failure that a provider reported in its stream. What it says of the
+/// request would be said elsewhere too.
+pub(super) fn reported(failure: Failure, provider: &Provider) -> End {
+    let error = failed(failure, provider).because("the provider reported an error in its stream");
+    match error.kind.row().blame {
+        Blame::Client => End::Over(error),
+        Blame::Provider | Blame::Gateway => End::Lost(error),
     }
 }
 
@@ -395,43 +307,51 @@ pub(super) fn broken(why: &str) -> GatewayError {
     GatewayError::new(ErrorKind::UpstreamError, text).because(why)
 }
 
-/// What a stream's client is told at its end.
-struct Farewell<F> {
-    /// Where the provider forgot to say goodbye.
-    finished: &'static [u8],
-    /// An error as the last event.
-    fail: F,
-}
-
-/// Ends a stream as what it was.
-async fn conclude<F: FnOnce(&GatewayError) -> Vec<u8>>(
+/// Ends a stream as what it was. `open` is the connection that it came from,
+/// if that is still there; `fail` writes an error as the last event, and
+/// `farewell` is what stands at the end where the provider forgot it.
+async fn conclude(
     gateway: &Gateway,
     session: &mut Session,
     ctx: &mut Ctx,
-    open: Open,
+    open: Option<Open>,
     end: End,
-    farewell: Farewell<F>,
+    farewell: &'static [u8],
+    fail: impl FnOnce(&GatewayError, &mut Vec<u8>),
 ) -> Result<(), Stop> {
-    let down = &mut session.downstream_session;
+    let is_lost = matches!(end, End::Lost(_));
     let last: &'static [u8] = match end {
         End::Done => b"",
-        End::Finished => farewell.finished,
-        End::Broken(error) => {
-            open.cancel().await;
-            ctx.serving_turned(AttemptOutcome::Truncated);
-            let event = (farewell.fail)(&error);
+        End::Finished => farewell,
+        End::Lost(error) | End::Over(error) => {
+            cancel(open).await;
+            match is_lost {
+                true => ctx.lost(),
+                false => ctx.serving_turned(AttemptOutcome::Truncated),
+            }
+            let mut event = Vec::new();
+            fail(&error, &mut event);
             ctx.stopped(Stop::Cut(Some(error)));
-            return write(down, ctx, event.into(), true).await;
+            return write(&mut session.downstream_session, ctx, event.into(), true).await;
         }
         End::Gone => {
-            open.cancel().await;
+            cancel(open).await;
             ctx.serving_turned(AttemptOutcome::Canceled);
             return Err(Stop::Gone);
         }
     };
-    write(down, ctx, Bytes::from_static(last), true).await?;
-    reuse(gateway, open).await;
+    let last = Bytes::from_static(last);
+    write(&mut session.downstream_session, ctx, last, true).await?;
+    if let Some(open) = open {
+        reuse(gateway, open).await;
+    }
     Ok(())
+}
+
+async fn cancel(open: Option<Open>) {
+    if let Some(open) = open {
+        open.cancel().await;
+    }
 }
 
 /// Gives a connection back if its answer really ends here. Mostly that is known
@@ -453,48 +373,4 @@ async fn reuse(gateway: &Gateway, mut open: Open) {
             });
         }
     }
-}
-
-/// Passes bytes on that have no events. A break cannot be told in band, so the
-/// client's connection is broken too.
-async fn raw(
-    gateway: &Gateway,
-    session: &mut Session,
-    ctx: &mut Ctx,
-    provider: &Provider,
-    first: Option<Bytes>,
-    mut open: Open,
-) -> Result<(), Stop> {
-    let mut piece = first;
-    while let Some(bytes) = piece {
-        if let Err(stop) = write(&mut session.downstream_session, ctx, bytes, false).await {
-            open.cancel().await;
-            ctx.serving_turned(AttemptOutcome::Canceled);
-            return Err(stop);
-        }
-        piece = match next_piece(session, ctx, &mut open, provider.timeouts.idle).await {
-            Ok(piece) => piece,
-            Err(Broken::Gone) => {
-                open.cancel().await;
-                ctx.serving_turned(AttemptOutcome::Canceled);
-                return Err(Stop::Gone);
-            }
-            Err(Broken::Stopping) => {
-                open.cancel().await;
-                ctx.serving_turned(AttemptOutcome::Truncated);
-                return Err(Stop::Cut(Some(stopping().because("grace period over"))));
-            }
-            Err(Broken::Upstream(why)) => {
-                open.cancel().await;
-                ctx.serving_turned(AttemptOutcome::Truncated);
-                let text = "The provider's answer broke off.";
-                return Err(Stop::Cut(Some(
-                    GatewayError::new(ErrorKind::UpstreamError, text).because(why),
-                )));
-            }
-        };
-    }
-    write(&mut session.downstream_session, ctx, Bytes::new(), true).await?;
-    open.release(&gateway.connector).await;
-    Ok(())
 }

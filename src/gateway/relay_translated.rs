@@ -4,22 +4,40 @@
 
 use super::Ctx;
 use super::attempt::Open;
-use super::dispatch::stopping;
-use super::relay::{Broken, End, Expected, broken, next_piece, write};
-use super::translate;
+use super::course::{Faults, decode};
+use super::relay::{End, Expected, broken, reported};
+use super::seam::Seam;
+use super::transcript::Transcript;
+use super::translated::says_something;
+use super::watch::{Broken, Watch};
 use crate::chat::{Decoder, Encoder, Event};
-use crate::error::GatewayError;
+use crate::route::pace::tokens_in;
 use crate::table::Provider;
-use bytes::Bytes;
 use pingora_proxy::Session;
 
+/// What a provider has begun to say.
+pub(super) struct Source {
+    pub decoder: Box<dyn Decoder>,
+    pub faults: Faults,
+    pub open: Open,
+}
+
+/// What a client is being told.
+pub(super) struct Telling {
+    pub encoder: Box<dyn Encoder>,
+    /// So far, if another may have to go on.
+    pub transcript: Option<Transcript>,
+    /// Between this answer and the one that it goes on with.
+    pub seam: Option<Seam>,
+}
+
 /// A stream under translation.
-pub struct Translation<'a> {
+pub(super) struct Translation<'a> {
     ctx: &'a mut Ctx,
     provider: &'a Provider,
-    decoder: Box<dyn Decoder>,
-    encoder: Box<dyn Encoder>,
-    open: Open,
+    source: Source,
+    telling: Telling,
+    watch: Watch,
 }
 
 impl<'a> Translation<'a> {
@@ -27,89 +45,114 @@ impl<'a> Translation<'a> {
         ctx: &'a mut Ctx,
         expected: &Expected,
         provider: &'a Provider,
-        decoder: Box<dyn Decoder>,
-        open: Open,
+        source: Source,
+        telling: Telling,
     ) -> Self {
-        let encoder = expected.voice.encoder();
         Self {
             ctx,
             provider,
-            decoder,
-            encoder,
-            open,
+            source,
+            telling,
+            watch: Watch::stream(&expected.terms.timeouts(&provider.timeouts)),
         }
     }
 
     /// Passes the stream on; `events` are those that were decoded before.
     pub async fn relay(&mut self, session: &mut Session, mut events: Vec<Event>) -> End {
-        let idle = self.provider.timeouts.idle;
         loop {
             if let Some(end) = self.pass(session, &mut events).await {
                 return end;
             }
-            let piece = next_piece(session, self.ctx, &mut self.open, idle).await;
+            let source = &mut self.source;
+            let piece = self.watch.next(session, self.ctx, &mut source.open).await;
+            let decoder = &mut *source.decoder;
             let decoded = match piece {
-                Ok(Some(piece)) => self.decoder.push(piece, &mut events),
-                Ok(None) => self
-                    .decoder
-                    .end(&mut events)
-                    .map(|()| events.push(Event::End)),
+                Ok(Some(piece)) => decode(decoder, piece, &mut source.faults, &mut events),
+                Ok(None) => decoder.end(&mut events).map(|()| events.push(Event::End)),
                 Err(Broken::Gone) => return End::Gone,
-                Err(Broken::Stopping) => {
-                    return End::Broken(stopping().because("grace period over"));
-                }
-                Err(Broken::Upstream(why)) => return End::Broken(broken(&why)),
+                Err(Broken::Over(error)) => return End::Over(error),
+                Err(Broken::Upstream(why)) => return End::Lost(broken(&why)),
             };
             if let Err(e) = decoded {
                 // What came before the break still goes out.
                 if let Some(end) = self.pass(session, &mut events).await {
                     return end;
                 }
-                return End::Broken(broken(&e.to_string()));
+                return End::Lost(broken(&e.to_string()));
             }
         }
     }
 
     /// Writes what `events` tell; `Some` when that was the end.
     async fn pass(&mut self, session: &mut Session, events: &mut Vec<Event>) -> Option<End> {
+        for _ in 0..self.source.faults.fresh() {
+            self.ctx.malformed(&self.provider.name);
+        }
         let mut out = Vec::new();
         let mut end = None;
         for event in events.drain(..) {
-            match event {
-                Event::Failed(failure) => {
-                    let error = translate::failed(failure, self.provider)
-                        .because("the provider reported an error in its stream");
-                    end = Some(End::Broken(error));
-                    break;
-                }
-                Event::End => {
-                    self.encoder.encode(Event::End, &mut out);
-                    end = Some(End::Done);
-                    break;
-                }
-                event => self.encoder.encode(event, &mut out),
+            if says_something(&event) {
+                self.watch.said(tokens(&event));
+            }
+            if let Event::Failed(failure) = event {
+                end = Some(reported(failure, self.provider));
+                break;
+            }
+            end = self.telling.tell(event, &mut out);
+            if end.is_some() {
+                break;
             }
         }
-        if !out.is_empty() {
-            let down = &mut session.downstream_session;
-            if write(down, self.ctx, Bytes::from(out), false)
+        if !out.is_empty()
+            && self
+                .watch
+                .write(session, self.ctx, out.into())
                 .await
                 .is_err()
-            {
-                return Some(End::Gone);
-            }
+        {
+            return Some(End::Gone);
         }
         end
     }
 
-    /// The connection, and how the client is told of an error.
-    pub fn finish(self) -> (Open, impl FnOnce(&GatewayError) -> Vec<u8> + use<>) {
-        let mut encoder = self.encoder;
-        let fail = move |error: &GatewayError| {
-            let mut out = Vec::new();
-            encoder.fail(error, &mut out);
-            out
+    /// The connection, and what the client was told.
+    pub fn finish(self) -> (Open, Telling) {
+        (self.source.open, self.telling)
+    }
+}
+
+impl Telling {
+    /// Encodes an event; `Some` when it was the last.
+    fn tell(&mut self, event: Event, out: &mut Vec<u8>) -> Option<End> {
+        let Some(seam) = &mut self.seam else {
+            return self.encode(event, out);
         };
-        (self.open, fail)
+        let mut fitting = Vec::new();
+        if let Err(misfit) = seam.pass(event, &mut fitting) {
+            return Some(End::Over(broken(&misfit.to_string())));
+        }
+        fitting
+            .into_iter()
+            .find_map(|event| self.encode(event, out))
+    }
+
+    fn encode(&mut self, event: Event, out: &mut Vec<u8>) -> Option<End> {
+        if let Some(transcript) = &mut self.transcript {
+            transcript.note(&event);
+        }
+        let end = (event == Event::End).then_some(End::Done);
+        self.encoder.encode(event, out);
+        end
+    }
+}
+
+/// About how many tokens a piece of content has.
+fn tokens(event: &Event) -> u64 {
+    match event {
+        Event::Text { text, .. }
+        | Event::Thought { text, .. }
+        | Event::Refusal { text, .. }
+        | Event::CallArguments { text, .. } => tokens_in(text),
+        _ => 1,
     }
 }

@@ -126,6 +126,34 @@ pub fn prepare(
     })
 }
 
+/// Writes a conversation for `target` that is not as the client sent it.
+///
+/// # Errors
+/// 400 when the target cannot carry it.
+pub fn render(
+    outgoing: &Outgoing,
+    target: &Target,
+    conversation: &Conversation,
+    strict: bool,
+) -> Result<Sending, GatewayError> {
+    let provider = &target.provider;
+    let asked = dialect::Target {
+        capabilities: &provider.capabilities(&target.model),
+        options: &provider.options,
+        strict,
+    };
+    let rendered = provider.wire.chat(conversation, asked);
+    let rendered = rendered.map_err(|e| refuse(outgoing, e))?;
+    Ok(Sending {
+        lane: Lane::Chat,
+        path: rendered.path,
+        pieces: vec![rendered.body.into()],
+        headers: rendered.headers,
+        // Names of fields are told with the head, which the client has.
+        dropped: Vec::new(),
+    })
+}
+
 /// Whether a request holds thoughts in a form that the gateway gave them: of
 /// another provider's model, from an earlier turn of the conversation.
 fn brings_back_ours(operation: Operation, body: &[u8]) -> bool {
@@ -192,6 +220,7 @@ pub fn voice(outgoing: &Outgoing, served: &Served, request_id: &str) -> Voice {
             .collect(),
         created,
         include_usage,
+        id: None,
     };
     Voice {
         face: face(operation, body),

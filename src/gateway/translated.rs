@@ -2,7 +2,9 @@
 //! event that says something.
 
 use super::attempt::{Body, Form, Open, Plan, header_of, json, read};
+use super::course::{Faults, decode};
 use super::failure::{Failure, classify_in_band};
+use super::held;
 use super::returned::Returned;
 use super::translate::{self, Lane};
 use super::upstream::media_type;
@@ -81,12 +83,12 @@ async fn events(plan: &Plan, mut open: Open, mut by: Instant) -> Result<Body, Fa
         .wire
         .decoder(&plan.model, plan.table.limits.event);
     let mut events = Vec::new();
+    let mut faults = Faults::default();
     loop {
         match read(&mut open, by).await? {
             Some(piece) => {
                 by = Instant::now() + plan.timeouts.idle;
-                decoder
-                    .push(piece, &mut events)
+                decode(&mut *decoder, piece, &mut faults, &mut events)
                     .map_err(|e| unreadable(&e))?;
             }
             None => {
@@ -104,10 +106,14 @@ async fn events(plan: &Plan, mut open: Open, mut by: Instant) -> Result<Body, Fa
                 };
                 return Err(told(plan, failure));
             }
+            (_, Some(_)) if plan.hold => {
+                return held::decoded(plan, open, events, (decoder, faults)).await;
+            }
             (_, Some(_)) => {
                 return Ok(Body::Decoded {
                     events,
                     decoder,
+                    faults,
                     open,
                 });
             }
@@ -124,7 +130,7 @@ async fn events(plan: &Plan, mut open: Open, mut by: Instant) -> Result<Body, Fa
 
 /// Whether an event is worth committing to: pings, an empty start and usage are
 /// not.
-fn says_something(event: &Event) -> bool {
+pub(super) fn says_something(event: &Event) -> bool {
     match event {
         Event::Text { text, .. } | Event::Thought { text, .. } | Event::Refusal { text, .. } => {
             !text.is_empty()
@@ -138,7 +144,7 @@ fn says_something(event: &Event) -> bool {
     }
 }
 
-fn unreadable(e: &DecodeError) -> Failure {
+pub(super) fn unreadable(e: &DecodeError) -> Failure {
     match e {
         DecodeError::Truncated => Failure::truncated(e),
         DecodeError::Malformed(_) => Failure::invalid("not what its dialect says"),

@@ -11,7 +11,7 @@ use crate::route::course::{Admit, Course, Leg, View};
 use crate::route::endpoint::Address;
 use crate::route::fault::{Fault, Feeds};
 use crate::route::standing::{Account, Standing};
-use crate::table::{Candidate, Decision, Provider, Terms};
+use crate::table::{Candidate, Decision, Provider, Target, Terms};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -48,8 +48,8 @@ pub struct Trip {
     pub(super) sides: Sides,
     pub(super) route: Arc<str>,
     pub terms: Arc<Terms>,
-    /// Who serves the client, from where.
-    pub(super) serving: Option<(usize, Arc<Address>)>,
+    /// Who serves the client.
+    pub(super) serving: Option<usize>,
 }
 
 impl Trip {
@@ -96,32 +96,41 @@ impl Trip {
         }
     }
 
+    /// Whether somebody is left to go on with a stream that breaks off.
+    pub fn has_more(&self) -> bool {
+        self.serving.is_some_and(|at| self.course.has_other(at))
+    }
+
+    /// Who serves the client.
+    pub(super) fn serving_target(&self) -> Option<Target> {
+        Some(self.sides.get(self.serving?)?.candidate.target.clone())
+    }
+
     /// Tells the budgets' refusals.
     pub(super) fn count_refusals(&mut self, ctx: &Ctx) {
         for provider in self.sides.refused.drain(..) {
             ctx.metrics.retry_refused(&provider);
         }
     }
+}
 
-    /// The stream that this trip led to has broken off.
-    pub fn broke(&mut self) {
-        let Some((at, address)) = self.serving.take() else {
-            return;
-        };
+/// From whom the client is being served.
+pub struct Serving {
+    address: Arc<Address>,
+    provider: Arc<Provider>,
+    model: String,
+    standing: Arc<Standing>,
+}
+
+impl Serving {
+    /// The stream has broken off, and that is the provider's doing.
+    pub fn broke(self) {
         let now = Instant::now();
-        address.breaker.force(now).failed(now, None);
-        if let Some(side) = self.sides.all.get(at) {
-            let provider = &side.candidate.target.provider;
-            told(
-                provider,
-                &side.candidate.target.model,
-                &side.standing.breaker,
-                now,
-                || {
-                    side.standing.breaker.force(now).failed(now, None);
-                },
-            );
-        }
+        self.address.breaker.force(now).failed(now, None);
+        let breaker = &self.standing.breaker;
+        told(&self.provider, &self.model, breaker, now, || {
+            breaker.force(now).failed(now, None);
+        });
     }
 }
 
@@ -181,6 +190,17 @@ impl Sides {
                 },
             );
         }
+    }
+
+    /// The candidate, served from `address`.
+    pub fn serving(&self, at: usize, address: Arc<Address>) -> Option<Serving> {
+        let side = self.all.get(at)?;
+        Some(Serving {
+            address,
+            provider: Arc::clone(&side.candidate.target.provider),
+            model: side.candidate.target.model.clone(),
+            standing: Arc::clone(&side.standing),
+        })
     }
 
     /// The candidate is left, because of a failure. What the client named

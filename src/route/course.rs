@@ -238,6 +238,15 @@ impl Course {
         self.next(report.elapsed, report.deadline, view)
     }
 
+    /// Whether anybody but `at` may be asked after an error.
+    pub fn has_other(&self, at: usize) -> bool {
+        let after = self.seen.and(Kinds::ERROR);
+        let mut all = self.states.iter().enumerate();
+        all.any(|(i, state)| {
+            i != at && state.open && (state.leg.is_target || state.leg.on.meets(after))
+        })
+    }
+
     /// Whether the candidate was given up, for now or for good.
     pub fn has_left(&self, at: usize) -> bool {
         self.states.get(at).is_none_or(|state| !state.open)

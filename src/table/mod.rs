@@ -15,7 +15,7 @@ mod provider;
 mod terms;
 
 pub use crate::config::{Limits, OnBreak, Times};
-pub use provider::{Provider, Timeouts};
+pub use provider::{Dialect, Provider, Timeouts};
 pub use terms::{Hedge, Terms};
 
 use crate::identity::{KeyRing, Principal};

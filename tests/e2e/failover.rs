@@ -135,7 +135,10 @@ fn what_has_begun_is_never_begun_again_elsewhere() {
         Provider::start(cut(vec![delta("half")], Cut::Close)),
         Provider::start(stream(vec![])),
     );
-    let gateway = Gateway::start(&pair(&first, &second));
+    // Unless the route lets another model go on with it: that is the theme of `broken_streams`.
+    let config =
+        pair(&first, &second).replace("[models.\"m\"]", "[models.\"m\"]\non_break = \"error\"");
+    let gateway = Gateway::start(&config);
     let events = gateway.stream("m").events();
     assert_eq!(events[0], delta("half"));
     assert_eq!((first.count(), second.count()), (1, 0));

@@ -27,6 +27,7 @@ mod access_log;
 mod adversity;
 mod bedrock_stream;
 mod body;
+mod broken_streams;
 mod cli;
 mod compatible;
 mod credential_aws;
