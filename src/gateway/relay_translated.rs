@@ -38,6 +38,8 @@ pub(super) struct Translation<'a> {
     source: Source,
     telling: Telling,
     watch: Watch,
+    /// Answers that the client asked for.
+    choices: u64,
 }
 
 impl<'a> Translation<'a> {
@@ -54,6 +56,7 @@ impl<'a> Translation<'a> {
             source,
             telling,
             watch: Watch::stream(&expected.terms.timeouts(&provider.timeouts)),
+            choices: expected.choices,
         }
     }
 
@@ -71,7 +74,14 @@ impl<'a> Translation<'a> {
                 Ok(None) => decoder.end(&mut events).map(|()| events.push(Event::End)),
                 Err(Broken::Gone) => return End::Gone,
                 Err(Broken::Over(error)) => return End::Over(error),
-                Err(Broken::Upstream(why)) => return End::Lost(broken(&why)),
+                // After the finish nothing is missing but the farewell.
+                Err(Broken::Upstream(why)) => match decoder.end(&mut events) {
+                    Ok(()) if self.choices == 1 => {
+                        events.push(Event::End);
+                        Ok(())
+                    }
+                    _ => return End::Lost(broken(&why)),
+                },
             };
             if let Err(e) = decoded {
                 // What came before the break still goes out.

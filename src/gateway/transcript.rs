@@ -80,11 +80,11 @@ impl Transcript {
     }
 }
 
-/// The bytes of a stream that passes, for the case that it breaks off.
+/// The bytes of a stream that passes, for the case that it breaks off. Copied:
+/// a piece of a shared buffer would keep all of that alive.
 #[derive(Debug, Default)]
 pub(super) struct Passed {
-    events: Vec<Bytes>,
-    bytes: usize,
+    bytes: Vec<u8>,
     over: bool,
 }
 
@@ -101,36 +101,41 @@ struct Head<'a> {
 
 impl Passed {
     /// Keeps an event that went to the client.
-    pub fn keep(&mut self, raw: &Bytes) {
+    pub fn keep(&mut self, raw: &[u8]) {
         if self.over {
             return;
         }
-        self.bytes = self.bytes.saturating_add(raw.len());
-        self.events.push(raw.clone());
-        if self.bytes > KEPT {
-            self.over = true;
-            self.events = Vec::new();
+        self.over = self.bytes.len().saturating_add(raw.len()) > KEPT;
+        match self.over {
+            true => self.bytes = Vec::new(),
+            false => self.bytes.extend_from_slice(raw),
         }
+    }
+
+    /// The events, as they came.
+    fn events(&self) -> impl Iterator<Item = Bytes> {
+        let mut framer = sse::Framer::new(KEPT);
+        framer.push(Bytes::copy_from_slice(&self.bytes));
+        std::iter::from_fn(move || framer.next_event().ok().flatten())
     }
 
     /// What was told, as events of `provider`'s; `None` if it cannot be gone on
     /// with.
     pub fn read(&self, provider: &Provider, model: &str, limit: usize) -> Option<Vec<Event>> {
-        if self.over || self.events.iter().any(|raw| is_settled(raw)) {
+        if self.over || self.events().any(|raw| is_settled(&raw)) {
             return None;
         }
         let mut decoder = provider.wire.decoder(model, limit);
         let mut events = Vec::new();
-        for raw in &self.events {
-            decoder.push(raw.clone(), &mut events).ok()?;
-        }
+        let bytes = Bytes::copy_from_slice(&self.bytes);
+        decoder.push(bytes, &mut events).ok()?;
         Some(events)
     }
 
     /// Gives a label the names that the client has seen.
     pub fn name(&self, label: &mut Label) {
-        let seen = self.events.iter().find_map(|raw| {
-            let event = sse::Event::parse(raw);
+        let seen = self.events().find_map(|raw| {
+            let event = sse::Event::parse(&raw);
             let head: Head<'_> = serde_json::from_slice(event.data.as_deref()?).ok()?;
             let id = head.id.filter(|id| !id.is_empty())?.into_owned();
             Some((id, head.created, head.model.map(Cow::into_owned)))
@@ -204,10 +209,10 @@ mod tests {
         said.note(&text("x"));
         assert_eq!(said.text(), None);
         let mut passed = Passed::default();
-        passed.keep(&Bytes::from(vec![b'x'; KEPT]));
+        passed.keep(&vec![b'x'; KEPT]);
         assert!(!passed.over);
-        passed.keep(&Bytes::from_static(b"x"));
-        assert!(passed.over && passed.events.is_empty());
+        passed.keep(b"x");
+        assert!(passed.over && passed.bytes.is_empty());
     }
 
     #[test]
@@ -231,7 +236,7 @@ mod tests {
             "data: {\"id\":\"\",\"model\":\"\",\"choices\":[]}\n\n",
             "data: {\"id\":\"chatcmpl-1\",\"created\":5,\"model\":\"up\",\"choices\":[]}\n\n",
         ] {
-            passed.keep(&Bytes::from_static(raw.as_bytes()));
+            passed.keep(raw.as_bytes());
         }
         let mut label = Label {
             model: "alias".to_owned(),

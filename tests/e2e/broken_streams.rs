@@ -476,6 +476,19 @@ fn several_break_in_a_row_and_the_last_one_ends_it() {
 }
 
 #[test]
+fn what_breaks_behind_its_finish_is_whole() {
+    let scripted = Provider::start(cut(vec![delta("one"), finish()], Cut::Close));
+    let gateway = Gateway::start(&[provider("main", &scripted), route(&["main/x"], "")].concat());
+    for path in [CHAT, "/v1/messages", "/v1/responses"] {
+        let mut client = open(&gateway, &ask(path, &json!({})));
+        let events = client.events();
+        assert_eq!(text(&events), "one", "{path}: {events:?}");
+        assert!(!is_honest(&events), "{path}: {events:?}");
+        assert_eq!(outcomes(&gateway, &client), told("ok", &["ok"]), "{path}");
+    }
+}
+
+#[test]
 fn when_nobody_is_left_the_break_is_told() {
     let (first, second) = (
         Provider::start(cut(vec![delta("one")], Cut::Close)),
