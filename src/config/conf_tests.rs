@@ -216,7 +216,7 @@ fn the_reference_states_the_defaults() {
         assert_eq!(provider.timeouts, Timeouts::default());
         assert_eq!(provider.health_check, HealthCheck::default());
         assert_eq!(provider.breaker, Breaker::default());
-        assert_eq!(provider.self_hosted, false);
+        assert!(!provider.self_hosted);
         assert!((provider.retry_budget - retry_budget()).abs() < f64::EPSILON);
         let model = &config.models["openai/*"];
         assert_eq!(model.strategy, Strategy::default());

@@ -7,10 +7,10 @@
 //! candidate can still serve it.
 
 use super::authority::Authority;
-use super::course::Faults;
 use super::exchange::{self, Exchanged};
 use super::failure::{Failure, classify, lacks_counter};
 use super::held;
+use super::passing::Faults;
 use super::phases::{Phase, Stopwatch};
 use super::returned::{self, Returned};
 use super::translate::{self, Lane, Sending};

@@ -4,8 +4,8 @@
 //! still serve the client.
 
 use super::attempt::{Body, Open, Plan, told_in_band};
-use super::course::{Course, Faults, Step, decode};
 use super::failure::Failure;
+use super::passing::{Faults, Reading, Step, decode};
 use super::translated::{says_something, told, unreadable};
 use crate::chat::{self, Decoder};
 use crate::route::pace::{Limits, Pace};
@@ -25,10 +25,10 @@ pub(super) async fn events(
     mut held: Vec<Bytes>,
     mut framer: Framer,
 ) -> Result<Body, Failure> {
-    let mut course = Course::new(plan.operation, plan.choices);
+    let mut reading = Reading::new(plan.operation, plan.choices);
     let mut rest = Rest::new(plan, open);
     for raw in &held {
-        if let Some(Content::Last) = step(plan, &mut course, raw)? {
+        if let Some(Content::Last) = step(plan, &mut reading, raw)? {
             return Ok(rest.events(held, framer));
         }
     }
@@ -37,7 +37,7 @@ pub(super) async fn events(
             .next_event()
             .map_err(|_| Failure::invalid("an event over the limit"))?
         {
-            let content = step(plan, &mut course, &raw)?;
+            let content = step(plan, &mut reading, &raw)?;
             held.push(raw);
             match content {
                 Some(Content::Last) => return Ok(rest.events(held, framer)),
@@ -48,9 +48,9 @@ pub(super) async fn events(
         match rest.next().await {
             Ok(Some(piece)) => framer.push(piece),
             // Whether that was all is asked again where it is sent.
-            Ok(None) if course.finished => return Ok(rest.events(held, framer)),
+            Ok(None) if reading.finished => return Ok(rest.events(held, framer)),
             Ok(None) => return Err(Failure::reset("the stream ended early")),
-            Err(_) if course.finished => return Ok(rest.events(held, framer)),
+            Err(_) if reading.finished => return Ok(rest.events(held, framer)),
             Err(failure) => return Err(failure),
         }
     }
@@ -107,8 +107,8 @@ enum Content {
     Last,
 }
 
-fn step(plan: &Plan, course: &mut Course, raw: &[u8]) -> Result<Option<Content>, Failure> {
-    match course.step(raw, false) {
+fn step(plan: &Plan, reading: &mut Reading, raw: &[u8]) -> Result<Option<Content>, Failure> {
+    match reading.step(raw, false) {
         Step::Send { tokens: 0 } | Step::Skip => Ok(None),
         Step::Send { .. } => Ok(Some(Content::Some)),
         Step::Last => Ok(Some(Content::Last)),

@@ -12,7 +12,6 @@
 
 mod attempt;
 mod authority;
-mod course;
 mod ctx;
 mod dispatch;
 mod exchange;
@@ -20,6 +19,7 @@ mod failure;
 mod held;
 mod intake;
 mod models;
+mod passing;
 mod phases;
 mod race;
 mod relay;

@@ -2,7 +2,7 @@
 
 use super::Ctx;
 use super::attempt::Open;
-use super::course::{Course, Step};
+use super::passing::{Reading, Step};
 use super::relay::{End, Expected, broken, reported};
 use super::transcript::Passed;
 use super::watch::{Broken, Watch};
@@ -17,7 +17,7 @@ pub(super) struct Passing<'a> {
     provider: &'a Provider,
     framer: Framer,
     open: Open,
-    course: Course,
+    reading: Reading,
     watch: Watch,
     /// What the client got, if another may have to go on.
     passed: Option<Passed>,
@@ -36,7 +36,7 @@ impl<'a> Passing<'a> {
             provider,
             framer,
             open,
-            course: Course::new(expected.operation, expected.choices),
+            reading: Reading::new(expected.operation, expected.choices),
             watch: Watch::stream(&expected.terms.timeouts(&provider.timeouts)),
             passed,
         }
@@ -67,7 +67,7 @@ impl<'a> Passing<'a> {
                 Err(Broken::Gone) => return End::Gone,
                 Err(Broken::Over(error)) => return End::Over(error),
                 // After the finish nothing is missing but the farewell.
-                Err(Broken::Upstream(_)) if self.course.finished => return End::Finished,
+                Err(Broken::Upstream(_)) if self.reading.finished => return End::Finished,
                 Err(Broken::Upstream(why)) => return End::Lost(broken(&why)),
             }
         }
@@ -75,7 +75,7 @@ impl<'a> Passing<'a> {
 
     /// Passes one event on; `Some` when it was the last.
     async fn pass(&mut self, session: &mut Session, raw: Bytes) -> Option<End> {
-        let step = self.course.step(&raw, self.watch.is_counting);
+        let step = self.reading.step(&raw, self.watch.is_counting);
         match step {
             Step::Send { tokens: 0 } | Step::Last => {}
             Step::Send { tokens } => self.watch.said(tokens),
@@ -89,7 +89,7 @@ impl<'a> Passing<'a> {
                 return Some(reported(self.provider.wire.in_band(data), self.provider));
             }
             Step::Lost(why) => {
-                if self.course.faults.fresh() > 0 {
+                if self.reading.faults.fresh() > 0 {
                     self.ctx.malformed(&self.provider.name);
                 }
                 return Some(End::Lost(broken(why)));
@@ -111,7 +111,7 @@ impl<'a> Passing<'a> {
         self.framer.push(Bytes::from_static(b"\n\n"));
         let tail = self.framer.next_event().ok().flatten().unwrap_or_default();
         let rest = if cut { &*tail } else { b"" };
-        match self.course.is_whole(rest) {
+        match self.reading.is_whole(rest) {
             true => End::Finished,
             false => End::Lost(broken("the stream ended early")),
         }

@@ -4,7 +4,7 @@
 
 use super::Ctx;
 use super::attempt::Open;
-use super::course::{Faults, decode};
+use super::passing::{Faults, decode};
 use super::relay::{End, Expected, broken, reported};
 use super::seam::Seam;
 use super::transcript::Transcript;

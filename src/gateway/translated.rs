@@ -2,9 +2,9 @@
 //! event that says something.
 
 use super::attempt::{Body, Form, Open, Plan, header_of, json, read};
-use super::course::{Faults, decode};
 use super::failure::{Failure, classify_in_band};
 use super::held;
+use super::passing::{Faults, decode};
 use super::returned::Returned;
 use super::translate::{self, Lane};
 use super::upstream::media_type;

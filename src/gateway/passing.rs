@@ -31,7 +31,7 @@ pub(super) enum Step {
 
 /// A stream of the client's own format.
 #[derive(Debug)]
-pub(super) struct Course {
+pub(super) struct Reading {
     operation: Operation,
     /// Answers that the client asked for.
     choices: u64,
@@ -40,7 +40,7 @@ pub(super) struct Course {
     pub faults: Faults,
 }
 
-impl Course {
+impl Reading {
     pub fn new(operation: Operation, choices: u64) -> Self {
         Self {
             operation,
@@ -239,10 +239,10 @@ mod tests {
     const BROKEN: &str = r#"data: {"choices":[{"del"#;
 
     fn steps(events: &[&str]) -> Vec<Step> {
-        let mut course = Course::new(Operation::ChatCompletions, 1);
+        let mut reading = Reading::new(Operation::ChatCompletions, 1);
         let events = events.iter();
         events
-            .map(|event| course.step(format!("{event}\n\n").as_bytes(), false))
+            .map(|event| reading.step(format!("{event}\n\n").as_bytes(), false))
             .collect()
     }
 
@@ -282,9 +282,9 @@ mod tests {
 
     #[test]
     fn calls_of_named_events_end_with_their_block() {
-        let mut course = Course::new(Operation::Messages, 1);
+        let mut reading = Reading::new(Operation::Messages, 1);
         let mut step = |name: &str, data: &str| {
-            course.step(format!("event: {name}\ndata: {data}\n\n").as_bytes(), false)
+            reading.step(format!("event: {name}\ndata: {data}\n\n").as_bytes(), false)
         };
         let start = r#"{"content_block":{"type":"tool_use","name":"f"}}"#;
         let delta = r#"{"delta":{"type":"input_json_delta","partial_json":"{}"}}"#;
@@ -297,24 +297,27 @@ mod tests {
 
     #[test]
     fn tokens_are_counted_where_they_are_asked_for() {
-        let mut course = Course::new(Operation::ChatCompletions, 1);
+        let mut reading = Reading::new(Operation::ChatCompletions, 1);
         let raw = format!("{TEXT}\n\n");
-        assert_eq!(course.step(raw.as_bytes(), true), Step::Send { tokens: 2 });
+        assert_eq!(reading.step(raw.as_bytes(), true), Step::Send { tokens: 2 });
         let role = "data: {\"choices\":[{\"delta\":{\"role\":\"assistant\"}}]}\n\n";
-        assert_eq!(course.step(role.as_bytes(), true), Step::Send { tokens: 0 });
+        assert_eq!(
+            reading.step(role.as_bytes(), true),
+            Step::Send { tokens: 0 }
+        );
     }
 
     #[test]
     fn a_stream_is_whole_with_its_finish_or_its_farewell() {
-        let mut course = Course::new(Operation::ChatCompletions, 1);
-        assert!(!course.is_whole(b""));
-        assert!(course.is_whole(b"data: [DONE]"));
-        course.step(format!("{FINISH}\n\n").as_bytes(), false);
-        assert!(course.is_whole(b"data: {\"ch"));
-        let mut two = Course::new(Operation::ChatCompletions, 2);
+        let mut reading = Reading::new(Operation::ChatCompletions, 1);
+        assert!(!reading.is_whole(b""));
+        assert!(reading.is_whole(b"data: [DONE]"));
+        reading.step(format!("{FINISH}\n\n").as_bytes(), false);
+        assert!(reading.is_whole(b"data: {\"ch"));
+        let mut two = Reading::new(Operation::ChatCompletions, 2);
         two.step(format!("{FINISH}\n\n").as_bytes(), false);
         assert!(!two.is_whole(b""));
-        let mut image = Course::new(Operation::ImageGenerations, 1);
+        let mut image = Reading::new(Operation::ImageGenerations, 1);
         assert_eq!(
             image.step(b"data: no JSON\n\n", false),
             Step::Send { tokens: 1 }
