@@ -149,10 +149,16 @@ impl Race<'_> {
         let by = Instant::now() + provider.timeouts.connect;
         let by = self.ctx.deadline().min(by);
         let affinity = Arc::clone(&self.ctx.affinity);
+        let pool = &provider.pool;
         let picked = async {
+            let fresh = pool.pick(&affinity, &side.tried).await;
+            if fresh.is_some() {
+                return fresh;
+            }
+            // All were tried: a retry is at one of them.
             match side.forced {
-                true => provider.pool.pick_any(&affinity, &side.tried).await,
-                false => provider.pool.pick(&affinity, &side.tried).await,
+                true => pool.pick_any(&affinity, &[]).await,
+                false => pool.pick(&affinity, &[]).await,
             }
         };
         let picked = tokio::time::timeout_at(by.into(), picked);
