@@ -16,6 +16,10 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// come back.
 const SLOWER_PAUSE: Duration = Duration::from_millis(1000);
 
+/// Of the time that another candidate usually leaves over, it gets one part in
+/// so many on top of what it usually needs.
+const SPARE: u32 = 8;
+
 /// No pause is longer.
 const LONGEST_PAUSE: Duration = Duration::from_secs(4);
 
@@ -284,7 +288,10 @@ impl Course {
         others().next()?;
         let known: Vec<_> = others().filter_map(|other| view.expected(other)).collect();
         let reserve = match known.iter().min() {
-            Some(expected) if *expected < left => *expected,
+            // The 95th percentile is too short for one in twenty.
+            Some(expected) if *expected < left => {
+                expected.saturating_add((left - *expected) / SPARE)
+            }
             // Those who are known would come too late; of the others nothing
             // is known, so that the time is shared.
             Some(_) if known.len() == others().count() => return None,

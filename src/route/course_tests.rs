@@ -294,10 +294,11 @@ fn an_attempt_leaves_time_for_the_best_of_the_others() {
     let own = Duration::from_secs(60);
     let cut = |world: &World| course.cut_after(0, left, own, world);
     assert_eq!(cut(&world), Some(left / 2), "nothing is known of anybody");
-    world.expected.insert(1, Duration::from_secs(3));
-    assert_eq!(cut(&world), Some(Duration::from_secs(7)));
-    world.expected.insert(2, Duration::from_secs(1));
-    assert_eq!(cut(&world), Some(Duration::from_secs(9)));
+    // What it usually needs, and an eighth of the rest.
+    world.expected.insert(1, 3600 * MS);
+    assert_eq!(cut(&world), Some(5600 * MS));
+    world.expected.insert(2, 2000 * MS);
+    assert_eq!(cut(&world), Some(7000 * MS));
     assert_eq!(
         course.cut_after(0, left, 2000 * MS, &world),
         Some(2000 * MS),
