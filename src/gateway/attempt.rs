@@ -317,10 +317,13 @@ pub(super) async fn json(
 ) -> Result<Bytes, Failure> {
     let body = collect(plan, open, by).await?;
     let whole = || serde_json::from_slice::<serde::de::IgnoredAny>(&body).is_ok();
-    match body.trim_ascii_end().last() {
-        Some(b'}' | b']') if framed || whole() => Ok(body),
-        Some(_) => Err(Failure::truncated("a JSON answer that is cut off")),
-        None => Err(Failure::invalid("an empty JSON answer")),
+    let text = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&body);
+    let text = text.trim_ascii();
+    match (text.first(), text.last()) {
+        (Some(b'{' | b'['), Some(b'}' | b']')) if framed || whole() => Ok(body),
+        (Some(b'{' | b'['), _) => Err(Failure::truncated("a JSON answer that is cut off")),
+        (Some(_), _) => Err(Failure::invalid("a JSON answer that is none")),
+        (None, _) => Err(Failure::invalid("an empty JSON answer")),
     }
 }
 
