@@ -6,6 +6,7 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -243,6 +244,19 @@ impl Client {
         Ok(body)
     }
 
+    /// True when nothing comes for so long: not a byte, nor the end of the connection.
+    pub fn is_quiet(&mut self, time: Duration) -> bool {
+        let _ = self.reader.get_ref().set_read_timeout(Some(time));
+        let came = self.reader.fill_buf().map(|_| ());
+        let _ = self.reader.get_ref().set_read_timeout(Some(DEADLINE));
+        came.is_err_and(|error| {
+            matches!(
+                error.kind(),
+                io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+            )
+        })
+    }
+
     /// True when the gateway closes the connection within the deadline, with a FIN or a reset.
     pub fn closed(&mut self) -> bool {
         let mut rest = Vec::new();
@@ -258,6 +272,11 @@ impl Client {
     /// Sends a request whose answer is a chunked event stream, and reads the head.
     pub fn stream(mut self, request: &Request) -> io::Result<Stream> {
         self.send(&request.bytes())?;
+        self.into_stream()
+    }
+
+    /// The same for a request that was sent already.
+    pub fn into_stream(mut self) -> io::Result<Stream> {
         let head = self.head()?;
         if head.header("transfer-encoding").is_none() {
             // A body that only the end of the connection ends cannot be told from one that broke off.

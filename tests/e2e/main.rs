@@ -15,6 +15,7 @@
 )]
 
 mod client;
+mod gate;
 mod gateway;
 mod load;
 mod provider;
@@ -32,6 +33,7 @@ mod cli;
 mod compatible;
 mod credential_aws;
 mod credential_google;
+mod deadline;
 mod dialects;
 mod drill;
 mod endpoints;
