@@ -46,6 +46,7 @@ mod keys;
 mod metrics;
 mod packaging;
 mod reload;
+mod retries;
 mod sdk;
 mod stop;
 mod stream;
