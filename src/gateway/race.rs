@@ -235,7 +235,10 @@ impl Race<'_> {
     /// When a second candidate is to be asked, if ever.
     fn hedge_at(&self, at: usize) -> Option<Instant> {
         let hedge = self.trip.terms.hedge.as_ref()?;
-        self.gateway.board.route(&self.trip.route).asked();
+        // Caps are shares of requests, however often each of them tries.
+        if self.trip.course.made() <= 1 {
+            self.gateway.board.route(&self.trip.route).asked();
+        }
         let after = hedge.after.or_else(|| self.trip.sides.usual_end(at))?;
         Some(Instant::now() + after)
     }
