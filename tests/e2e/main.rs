@@ -40,6 +40,7 @@ mod endpoints;
 mod errors;
 mod failover;
 mod headers;
+mod hedging;
 mod http2_tls;
 mod inbound;
 mod keys;
