@@ -563,9 +563,14 @@ fn a_route_that_holds_shows_nothing_of_what_broke() {
         Provider::start(says(&["whole"])),
     );
     let config = [
-        provider_with("first", &first, "timeouts = { stall = \"400ms\" }"),
+        provider_with(
+            "first",
+            &first,
+            "timeouts = { stall = \"400ms\" }\nbreaker = { consecutive_failures = 1000, error_rate = 1.0 }",
+        ),
         provider("second", &second),
-        route(&["first/one", "second/two"], "on_break = \"hold\""),
+        // Held back, a cut is as any other fault; here it is not tried again.
+        route(&["first/one", "second/two"], "on_break = \"hold\"\nretries = 0"),
     ];
     let gateway = Gateway::start(&config.concat());
     for (what, script) in breaks() {

@@ -28,6 +28,7 @@ mod access_log;
 mod adversity;
 mod bedrock_stream;
 mod body;
+mod breaker;
 mod broken_streams;
 mod cli;
 mod compatible;
