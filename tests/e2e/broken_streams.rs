@@ -570,7 +570,10 @@ fn a_route_that_holds_shows_nothing_of_what_broke() {
         ),
         provider("second", &second),
         // Held back, a cut is as any other fault; here it is not tried again.
-        route(&["first/one", "second/two"], "on_break = \"hold\"\nretries = 0"),
+        route(
+            &["first/one", "second/two"],
+            "on_break = \"hold\"\nretries = 0",
+        ),
     ];
     let gateway = Gateway::start(&config.concat());
     for (what, script) in breaks() {

@@ -136,8 +136,7 @@ fn what_has_begun_is_never_begun_again_elsewhere() {
         Provider::start(stream(vec![])),
     );
     // Unless the route lets another model go on with it: that is the theme of `broken_streams`.
-    let config =
-        pair(&first, &second).replace("[models.m]", "[models.m]\non_break = \"error\"");
+    let config = pair(&first, &second).replace("[models.m]", "[models.m]\non_break = \"error\"");
     let gateway = Gateway::start(&config);
     let events = gateway.stream("m").events();
     assert_eq!(events[0], delta("half"));
