@@ -292,13 +292,24 @@ impl Client {
                 head.status, head.headers
             );
         }
-        Ok(Stream {
+        Ok(self.stream_of(head))
+    }
+
+    /// The stream whose head was read already.
+    pub fn stream_of(self, head: Response) -> Stream {
+        Stream {
             client: self,
             head,
             pending: Vec::new(),
             raw: Vec::new(),
             complete: None,
-        })
+        }
+    }
+
+    /// The answer whose head was read already.
+    pub fn rest_of(&mut self, mut head: Response) -> io::Result<Response> {
+        head.body = self.rest(&head)?;
+        Ok(head)
     }
 }
 

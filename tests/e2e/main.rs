@@ -51,4 +51,5 @@ mod reload;
 mod retries;
 mod sdk;
 mod stop;
+mod storm;
 mod stream;
