@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::client::Request;
-use crate::gateway::{Gateway, KEY, SECRET, model, own_key, provider};
+use crate::gateway::{Gateway, KEY, SECRET, model_once, own_key, provider};
 use crate::provider::{Provider, chat, completion, delta, fail, stream};
 use crate::wait::eventually;
 
@@ -14,7 +14,7 @@ fn gateway(first: &Provider, second: &Provider) -> Gateway {
     let config = [
         provider("first", first),
         provider("second", second),
-        model("m", &["first/a", "second/b"]),
+        model_once("m", &["first/a", "second/b"]),
         own_key(),
     ];
     Gateway::start(&config.concat())

@@ -13,8 +13,8 @@ use serde_json::json;
 
 use crate::client::{Client, Request, Response};
 use crate::gateway::{
-    Gateway, KEY, chat_body, chat_request, directory, free_port, model, own_key, provider, simple,
-    stream_request,
+    Gateway, KEY, chat_body, chat_request, directory, free_port, model, model_once, own_key,
+    provider, simple, stream_request,
 };
 use crate::provider::{
     Cut, Provider, chat, completion, cut, delta, error_body, finish, status, stream,
@@ -88,7 +88,7 @@ fn pair(first: &Provider, second: &Provider) -> String {
     [
         provider("first", first),
         provider("second", second),
-        model("m", &["first/one", "second/two"]),
+        model_once("m", &["first/one", "second/two"]),
         own_key(),
     ]
     .concat()
@@ -209,7 +209,12 @@ fn a_request_that_was_worked_on_is_not_sent_again() {
         let _ = gate.lock().unwrap().recv();
         Ok(())
     }));
-    let gateway = Gateway::start(&simple(&provider));
+    let config = [
+        crate::gateway::provider("main", &provider),
+        model_once("m", &["main/x"]),
+        own_key(),
+    ];
+    let gateway = Gateway::start(&config.concat());
     assert_eq!(gateway.chat("m").content(), "warm");
     let address = gateway.address;
     let calling = std::thread::spawn(move || {

@@ -208,7 +208,7 @@ fn an_error_inside_a_success_goes_to_the_next_target_in_both_lanes() {
             ));
             let stanzas =
                 provider_with("first", &first, &options(rest)) + &provider("second", &second);
-            let gateway = start(&stanzas, &["first/m", "second/m"], "");
+            let gateway = start(&stanzas, &["first/m", "second/m"], "retries = 0\n");
             let what = format!("{hidden} {rest}");
             let answer = ask(&gateway, CHAT, &asking(json!({})));
             assert_eq!(answer.status, 200, "{what}: {}", answer.text());

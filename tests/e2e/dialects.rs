@@ -12,7 +12,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use serde_json::Value;
 
 use crate::client::{Client, Request};
-use crate::gateway::{Gateway, KEY, directory, key, model};
+use crate::gateway::{Gateway, KEY, directory, key, model_once};
 use crate::sdk::{prepared, run_script, sources};
 use crate::tool;
 
@@ -173,8 +173,8 @@ impl Scripted {
                 self.port,
                 secret.display()
             ));
-            config.push_str(&model(name, &[&format!("{name}/{chat}")]));
-            config.push_str(&model(
+            config.push_str(&model_once(name, &[&format!("{name}/{chat}")]));
+            config.push_str(&model_once(
                 &format!("embed-{name}"),
                 &[&format!("{name}/{embed}")],
             ));

@@ -60,6 +60,11 @@ pub fn model(alias: &str, targets: &[&str]) -> String {
     format!("[models.\"{alias}\"]\ntargets = {targets:?}\n")
 }
 
+/// The same, where no target is asked again.
+pub fn model_once(alias: &str, targets: &[&str]) -> String {
+    model(alias, targets) + "retries = 0\n"
+}
+
 /// One provider, one alias `m` on it, and the test's own key: what most tests need.
 pub fn simple(scripted: &Provider) -> String {
     [

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::client::{Request, Response};
-use crate::gateway::{Gateway, KEY, SECRET_VARIABLE, chat_request, model, own_key};
+use crate::gateway::{Gateway, KEY, SECRET_VARIABLE, chat_request, model, model_once, own_key};
 use crate::provider::{Provider, Script, fail, status};
 use crate::wait::eventually;
 
@@ -113,7 +113,7 @@ fn a_counter_that_fails_is_followed_by_the_next_target() {
     let config = [
         stanza("claude", "anthropic", "/v1", &broken),
         stanza("other", "openai", "/v1", &other),
-        model("m", &["claude/a", "other/b"]),
+        model_once("m", &["claude/a", "other/b"]),
         own_key(),
     ];
     let gateway = Gateway::start(&config.concat());

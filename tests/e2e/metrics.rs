@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::client::{Client, Kept, Request};
 use crate::gateway::{
-    Gateway, KEY, SECRET, chat_request, model, own_key, provider, simple, stream_request, sum,
+    Gateway, KEY, SECRET, chat_request, model_once, own_key, provider, simple, stream_request, sum,
 };
 use crate::provider::{Provider, chat, delta, fail, stream};
 use crate::tool;
@@ -47,7 +47,7 @@ fn every_promised_metric_is_there_and_counts() {
     let config = [
         provider("first", &first),
         provider("second", &second),
-        model("m", &["first/a", "second/b"]),
+        model_once("m", &["first/a", "second/b"]),
         own_key(),
     ];
     let gateway = Gateway::start(&config.concat());
