@@ -299,6 +299,7 @@ const FACES: [(&str, MakeFace); 4] = [
 
 fn label() -> Label {
     Label {
+        id: None,
         model: "asked".into(),
         seed: "0123456789abcdef".into(),
         created: 1_700_000_000,

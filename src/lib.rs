@@ -16,9 +16,11 @@
 //! inspect   one strict pass over the bytes, no copy                chat + wire::json
 //! decide    which targets, in which order: pure                    table + route::decide
 //! prepare   the bytes as they came, or translated                  gateway::translate
-//! dispatch  candidate by candidate while time is left              gateway::dispatch
-//! attempt   credential, connect, send, wait for something to show  gateway::attempt
+//! dispatch  whom to ask next, for how long: the course is pure     gateway::dispatch + route::course
+//! attempt   credential, connect, send, wait for some content;      gateway::attempt
+//!           two beside each other where the route hedges           gateway::race
 //! relay     event by event; honest about the end                   gateway::relay
+//! rescue    somebody else goes on with a stream that broke off     gateway::rescue
 //! settle    metrics and access log, once, on every exit            gateway::settle
 //! ```
 //!
@@ -40,9 +42,14 @@
 //! - What was inspected is what is forwarded: where both sides speak the same
 //!   format, the model is spliced in and every other byte survives; else one
 //!   canonical conversation stands between them, never a pair of formats.
-//! - Nothing reaches the client before an attempt holds something to show, so
-//!   failover is invisible; after it, no other candidate is tried.
+//! - Nothing of an answer reaches the client before an attempt holds some of its
+//!   content, so failover is invisible; after it, another candidate may only go
+//!   on with what the client has.
 //! - A stream that did not reach its end never looks as if it had.
+//! - What a failure leads to (again, elsewhere, a breaker, an alarm) stands in
+//!   one table, `route::fault`.
+//! - Breakers, budgets and learned times live outside the table, by name: no
+//!   reload forgets them.
 //! - No client header leaves but an allow-list; no provider header, error body
 //!   or credential comes back but through one.
 //! - Every exit of a request passes `gateway::settle` once.

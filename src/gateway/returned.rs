@@ -48,7 +48,7 @@ pub struct Returned {
     /// The provider's id of the request.
     pub request_id: Option<Arc<str>>,
     /// Azure's finer form of `retry-after`, for errors that have one.
-    pub retry_after_ms: Option<String>,
+    pub retry_after_ms: Option<Box<str>>,
 }
 
 impl Returned {
@@ -130,10 +130,10 @@ fn request_id(from: &ResponseHeader, provider: &Provider) -> Option<Arc<str>> {
     is_id(text.as_bytes()).then(|| text.into())
 }
 
-fn retry_after_ms(from: &ResponseHeader) -> Option<String> {
+fn retry_after_ms(from: &ResponseHeader) -> Option<Box<str>> {
     let text = from.headers.get("retry-after-ms")?.to_str().ok()?.trim();
     let number = (1..=10).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
-    number.then(|| text.to_owned())
+    number.then(|| text.into())
 }
 
 /// When the head of a failure says to come back: `retry-after-ms` (Azure), or

@@ -120,7 +120,7 @@ enum Got {
 
 /// What came of a request; fails where it is neither whole nor honest.
 fn ask(gateway: &Gateway, number: u64) -> Got {
-    let (question, streamed) = (format!("q{number}"), chance(number) % 2 == 0);
+    let (question, streamed) = (format!("q{number}"), chance(number).is_multiple_of(2));
     let whole = words(&question).concat();
     let mut client: Client = gateway.connect();
     client.send(&request(&question, streamed).bytes()).unwrap();

@@ -323,7 +323,7 @@ impl Simulation {
         let account = &mut self.providers[provider];
         account.attempts += 1;
         #[allow(clippy::cast_precision_loss, reason = "small counts")]
-        let allowed = account.requests as f64 * (1.0 + SHARE) + f64::from(FLOOR);
+        let allowed = account.requests as f64 * (1.0 + SHARE) + FLOOR;
         #[allow(clippy::cast_precision_loss, reason = "small counts")]
         let made = account.attempts as f64;
         assert!(made <= allowed, "{made} attempts, {allowed} allowed");
