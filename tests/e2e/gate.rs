@@ -6,7 +6,7 @@
 use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
-use crate::provider::{Provider, Script};
+use crate::provider::Script;
 use crate::wait::{DEADLINE, eventually, within};
 
 /// A breaker that does not get into the way of what else is looked at.

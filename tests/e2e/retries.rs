@@ -797,9 +797,7 @@ fn a_time_to_come_back_holds_for_the_next_requests_too() {
 #[test]
 fn each_kind_of_failure_has_its_own_list() {
     let scripted: Vec<Provider> = (0..3).map(|_| Provider::start(chat("no"))).collect();
-    let [a, b, c] = &scripted[..] else {
-        unreachable!()
-    };
+    let (a, b, c) = (&scripted[0], &scripted[1], &scripted[2]);
     let mut config = [
         provider_with("a", a, STURDY),
         provider_with("b", b, STURDY),
