@@ -295,6 +295,10 @@ impl View for Sides {
         self.all.get(at)?.standing.learned(self.stream).p95()
     }
 
+    fn usual(&self, at: usize) -> Option<Duration> {
+        self.all.get(at)?.standing.learned(self.stream).p50()
+    }
+
     fn withdraw(&mut self, at: usize) -> bool {
         let Some(side) = self.all.get(at) else {
             return false;

@@ -31,8 +31,11 @@ pub trait View {
     fn force(&mut self, at: usize);
     /// Whether [`View::admit`] would let it through. Changes nothing.
     fn is_ready(&self, at: usize) -> bool;
-    /// What the candidate needs until its first content, as learned.
+    /// What the candidate needs until its first content nineteen times of
+    /// twenty, as learned.
     fn expected(&self, at: usize) -> Option<Duration>;
+    /// The same, every other time.
+    fn usual(&self, at: usize) -> Option<Duration>;
     /// Takes one retry out of the budget of the candidate's provider.
     fn withdraw(&mut self, at: usize) -> bool;
     /// Whether the candidate has a usable endpoint that was not tried.
@@ -286,7 +289,12 @@ impl Course {
     ) -> Option<Duration> {
         let others = || self.others(at, view);
         others().next()?;
-        let known: Vec<_> = others().filter_map(|other| view.expected(other)).collect();
+        // One silence in twenty makes nobody hopeless.
+        let needs = |other| match view.expected(other) {
+            Some(expected) if expected >= left => view.usual(other),
+            expected => expected,
+        };
+        let known: Vec<_> = others().filter_map(needs).collect();
         let reserve = match known.iter().min() {
             // The 95th percentile is too short for one in twenty.
             Some(expected) if *expected < left => {
@@ -395,9 +403,10 @@ impl Course {
         })
     }
 
-    /// Whether a candidate that is asked then can be expected to answer in time.
+    /// Whether a candidate that is asked then will more likely than not answer
+    /// in time.
     fn fits(&self, at: usize, then: Duration, deadline: Duration, view: &impl View) -> bool {
-        let needs = view.expected(at).unwrap_or_default();
+        let needs = view.usual(at).unwrap_or_default();
         then.saturating_add(needs) < deadline
     }
 
