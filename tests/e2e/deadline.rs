@@ -436,6 +436,54 @@ fn a_slow_starter_leaves_another_more_time_than_that_usually_needs() {
     assert!(left.parse::<u64>().unwrap() > 250, "{left} ms were left");
 }
 
+/// Makes five answers of a target and one silence, for the whole of its deadline, known.
+fn five_good_and_one_silent(gateway: &Gateway, scripted: &Provider, route: &str) {
+    scripted.become_script(chat("ok"));
+    for _ in 0..5 {
+        assert_eq!(gateway.chat(route).content(), "ok");
+    }
+    scripted.become_script(silence());
+    assert_eq!(gateway.chat(route).status, 504);
+    scripted.forget();
+}
+
+#[test]
+fn one_silence_does_not_pass_for_the_usual_time_of_a_retry() {
+    let scripted = Provider::start(silence());
+    let config = [
+        provider_with("a", &scripted, STURDY),
+        "[models.m]\ntargets = [\"a/x\"]\nretries = 1\ndeadline = \"3s\"\n".to_owned(),
+        own_key(),
+    ];
+    let gateway = Gateway::start(&config.concat());
+    five_good_and_one_silent(&gateway, &scripted, "m");
+    scripted.become_script(in_turn(vec![fail(500), chat("ok")]));
+    assert_eq!(gateway.chat("m").content(), "ok");
+    // Nor of one that is waited for.
+    let later = status(429, &["retry-after-ms: 50"], "{}");
+    scripted.become_script(in_turn(vec![later, chat("ok")]));
+    assert_eq!(gateway.chat("m").content(), "ok");
+}
+
+#[test]
+fn one_silence_of_another_does_not_keep_a_silent_one_from_being_cut() {
+    let (slow, second) = (Provider::start(silence()), Provider::start(silence()));
+    let config = [
+        provider_with("slow", &slow, STURDY),
+        provider_with("second", &second, STURDY),
+        "[models.known]\ntargets = [\"second/x\"]\ndeadline = \"3s\"\n".to_owned(),
+        "[models.m]\ntargets = [\"slow/x\", \"second/x\"]\nretries = 0\ndeadline = \"3s\"\n"
+            .to_owned(),
+        own_key(),
+    ];
+    let gateway = Gateway::start(&config.concat());
+    five_good_and_one_silent(&gateway, &second, "known");
+    second.become_script(chat("saved"));
+    let answer = gateway.chat("m");
+    assert_eq!(answer.content(), "saved", "{}", answer.text());
+    assert_eq!((slow.count(), second.count()), (1, 1));
+}
+
 #[test]
 fn the_last_one_may_take_the_whole_deadline() {
     let gate = Gate::default();
