@@ -255,7 +255,7 @@ pub fn announce(metrics: &Metrics, board: &Board, table: &RoutingTable) {
     }
     metrics.retain(table.route_labels(), table.providers.keys().map(|n| &**n));
     for provider in table.providers.keys() {
-        metrics.provider_known(provider);
+        metrics.failover.provider_known(provider);
     }
     metrics.config_version(table.version);
 }

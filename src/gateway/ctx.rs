@@ -159,7 +159,7 @@ impl Ctx {
     /// An event of the provider's could not be read and is left out.
     pub(super) fn malformed(&mut self, provider: &str) {
         self.record.malformed_events = self.record.malformed_events.saturating_add(1);
-        self.metrics.malformed_event(provider);
+        self.metrics.failover.malformed_event(provider);
     }
 
     pub(super) fn arrived(&mut self, session: &Session) {

@@ -319,7 +319,7 @@ impl Race<'_> {
         let hedged = run.role == AttemptRole::Hedge || !self.running.is_empty();
         if hedged {
             let won = run.role == AttemptRole::Hedge;
-            self.ctx.metrics.hedged(&self.trip.route, won);
+            self.ctx.metrics.failover.hedged(&self.trip.route, won);
         }
         for loser in std::mem::take(&mut self.running) {
             self.trip.sides.outlasted(loser.at, loser.started.elapsed());
@@ -361,7 +361,10 @@ impl Race<'_> {
         {
             let account = self.trip.sides.get(run.at).map(|side| &side.account);
             let say = account.is_some_and(|account| account.alarm(alarm, Instant::now()));
-            self.ctx.metrics.provider_alarm(&attempt.provider, alarm);
+            self.ctx
+                .metrics
+                .failover
+                .provider_alarm(&attempt.provider, alarm);
             if say {
                 log::warn!(
                     provider = &*attempt.provider, model = &*attempt.model, reason = alarm.label();

@@ -325,6 +325,9 @@ async fn conclude(
         End::Finished => farewell,
         End::Lost(error) | End::Over(error) => {
             cancel(open).await;
+            if let (true, Some(provider)) = (is_lost, &ctx.record.provider) {
+                ctx.metrics.failover.stream_broke(provider, false);
+            }
             match is_lost {
                 true => ctx.lost(),
                 false => ctx.serving_turned(AttemptOutcome::Truncated),

@@ -103,6 +103,7 @@ impl Rescue {
             let Some(begun) = self.begun(&telling) else {
                 return (None, End::Lost(lost), telling);
             };
+            let broken = ctx.record.provider.clone();
             ctx.broke_off();
             let (target, served) = match self.ask(gateway, session, ctx, &begun).await {
                 Ok(answer) => answer,
@@ -121,6 +122,9 @@ impl Rescue {
             else {
                 return (None, End::Lost(lost), telling);
             };
+            if let Some(broken) = broken {
+                ctx.metrics.failover.stream_broke(&broken, true);
+            }
             telling.seam = Some(begun.seam(&target));
             let source = Source {
                 decoder,

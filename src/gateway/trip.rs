@@ -109,7 +109,7 @@ impl Trip {
     /// Tells the budgets' refusals.
     pub(super) fn count_refusals(&mut self, ctx: &Ctx) {
         for provider in self.sides.refused.drain(..) {
-            ctx.metrics.retry_refused(&provider);
+            ctx.metrics.failover.retry_refused(&provider);
         }
     }
 }

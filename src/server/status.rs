@@ -130,7 +130,7 @@ fn show_breakers(metrics: &Metrics, board: &Board, table: &RoutingTable) {
             }
         }
     }
-    metrics.show_breakers(
+    metrics.failover.show_breakers(
         targets.iter().map(|(p, m, state)| (&**p, &**m, *state)),
         best.iter()
             .map(|((p, url), state)| (&**p, url.as_str(), *state)),

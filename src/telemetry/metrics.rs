@@ -5,10 +5,9 @@
 //! names, so that no traffic can make a new series. [`Metrics::retain`] drops
 //! the series of what a reload removed.
 
+use super::failover::Failover;
 use super::process::Process;
 use super::{AttemptOutcome, Record};
-use crate::route::breaker::State;
-use crate::route::fault::Alarm;
 use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
 use prometheus::{
     Error, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
@@ -41,12 +40,7 @@ pub struct Metrics {
     in_flight: IntGauge,
     connections: IntGauge,
     connections_refused: IntCounter,
-    alarms: IntCounterVec,
-    retries_refused: IntCounterVec,
-    hedges: IntCounterVec,
-    breakers: IntGaugeVec,
-    endpoint_breakers: IntGaugeVec,
-    malformed_events: IntCounterVec,
+    pub failover: Failover,
     endpoint_healthy: IntGaugeVec,
     reloads: IntCounterVec,
     config_version: IntGauge,
@@ -102,39 +96,7 @@ impl Metrics {
                 "tollgate_connections_refused_total",
                 "Client connections closed at once because too many were open.",
             )?,
-            alarms: declare.counters(
-                "tollgate_provider_alarms_total",
-                "Attempts that a provider refused for something that the operator has to mend: \
-                 the credential, the account's credit (payment), a model that it does not have.",
-                &["provider", "reason"],
-            )?,
-            retries_refused: declare.counters(
-                "tollgate_retries_refused_total",
-                "Retries that were not made because the provider's retry_budget was used up.",
-                &["provider"],
-            )?,
-            hedges: declare.counters(
-                "tollgate_hedges_total",
-                "Requests for which a second target was asked beside a slow one, by which of \
-                 them was heard: the second (won) or the first (lost).",
-                &["route", "result"],
-            )?,
-            breakers: declare.gauges(
-                "tollgate_target_breaker",
-                "State of a model's breaker at a provider: 0 closed (in use), 1 half open (one \
-                 request tries it), 2 open (left alone).",
-                &["provider", "model"],
-            )?,
-            endpoint_breakers: declare.gauges(
-                "tollgate_endpoint_breaker",
-                "State of an endpoint's breaker, as of tollgate_target_breaker.",
-                &["provider", "endpoint"],
-            )?,
-            malformed_events: declare.counters(
-                "tollgate_malformed_events_total",
-                "Events of streams that could not be read and were left out.",
-                &["provider"],
-            )?,
+            failover: Failover::declare(&declare)?,
             endpoint_healthy: declare.gauges(
                 "tollgate_endpoint_healthy",
                 "Whether an endpoint is in use (1) or taken out by its health checks (0).",
@@ -230,58 +192,6 @@ impl Metrics {
         });
     }
 
-    /// Counts what a provider refused and the operator has to mend.
-    pub fn provider_alarm(&self, provider: &str, alarm: Alarm) {
-        with(&self.alarms, &[provider, alarm.label()], |alarms| {
-            alarms.inc()
-        });
-    }
-
-    /// Counts an event of a stream that could not be read.
-    pub fn malformed_event(&self, provider: &str) {
-        with(&self.malformed_events, &[provider], |events| events.inc());
-    }
-
-    /// Starts the counters of a provider at zero, so that its first failure is
-    /// a change that an alert can see. Call it for every provider of a new
-    /// table.
-    pub fn provider_known(&self, provider: &str) {
-        for alarm in Alarm::ALL {
-            with(&self.alarms, &[provider, alarm.label()], |_| ());
-        }
-        with(&self.retries_refused, &[provider], |_| ());
-    }
-
-    /// Counts a retry that its provider's budget did not allow.
-    pub fn retry_refused(&self, provider: &str) {
-        with(&self.retries_refused, &[provider], |refused| refused.inc());
-    }
-
-    /// Counts a request that was hedged.
-    pub fn hedged(&self, route: &str, won: bool) {
-        let result = if won { "won" } else { "lost" };
-        with(&self.hedges, &[route, result], |hedges| hedges.inc());
-    }
-
-    /// Shows the breakers of models, and of endpoints, as they are now: those
-    /// that are not named are gone.
-    pub fn show_breakers<'a>(
-        &self,
-        targets: impl IntoIterator<Item = (&'a str, &'a str, State)>,
-        endpoints: impl IntoIterator<Item = (&'a str, &'a str, State)>,
-    ) {
-        self.breakers.reset();
-        for (provider, model, state) in targets {
-            with(&self.breakers, &[provider, model], |g| g.set(shown(state)));
-        }
-        self.endpoint_breakers.reset();
-        for (provider, endpoint, state) in endpoints {
-            with(&self.endpoint_breakers, &[provider, endpoint], |g| {
-                g.set(shown(state));
-            });
-        }
-    }
-
     /// Counts an attempt to load the config again.
     pub fn reload(&self, ok: bool) {
         with(
@@ -332,18 +242,8 @@ impl Metrics {
         known.retain(&self.attempts);
         known.retain(&self.duration);
         known.retain(&self.first_byte);
-        known.retain(&self.alarms);
-        known.retain(&self.retries_refused);
-        known.retain(&self.hedges);
+        self.failover.retain(&known);
         known.retain(&self.endpoint_healthy);
-    }
-}
-
-const fn shown(state: State) -> i64 {
-    match state {
-        State::Closed => 0,
-        State::HalfOpen => 1,
-        State::Open => 2,
     }
 }
 
@@ -366,7 +266,7 @@ impl Drop for Counted {
 
 /// Runs `f` on the series with these label values. The only error there is, a
 /// wrong number of values, is one of this file and shows in its tests.
-fn with<T: MetricVecBuilder, const N: usize>(
+pub(super) fn with<T: MetricVecBuilder, const N: usize>(
     series: &MetricVec<T>,
     values: &[&str; N],
     f: impl FnOnce(T::M),
@@ -376,13 +276,13 @@ fn with<T: MetricVecBuilder, const N: usize>(
     }
 }
 
-struct Known<'a> {
+pub(super) struct Known<'a> {
     routes: HashSet<&'a str>,
     providers: HashSet<&'a str>,
 }
 
 impl Known<'_> {
-    fn retain<T: MetricVecBuilder>(&self, series: &MetricVec<T>) {
+    pub(super) fn retain<T: MetricVecBuilder>(&self, series: &MetricVec<T>) {
         for family in series.collect() {
             for metric in family.get_metric() {
                 let labels: HashMap<&str, &str> = metric
@@ -405,7 +305,7 @@ impl Known<'_> {
 }
 
 /// Makes a metric and registers it, in one step, so that none is forgotten.
-struct Declare {
+pub(super) struct Declare {
     registry: Registry,
 }
 
@@ -420,7 +320,12 @@ impl Declare {
         self.add(IntCounter::new(name, help))
     }
 
-    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, Error> {
+    pub(super) fn counters(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> Result<IntCounterVec, Error> {
         self.add(IntCounterVec::new(Opts::new(name, help), labels))
     }
 
@@ -428,7 +333,12 @@ impl Declare {
         self.add(IntGauge::new(name, help))
     }
 
-    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, Error> {
+    pub(super) fn gauges(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> Result<IntGaugeVec, Error> {
         self.add(IntGaugeVec::new(Opts::new(name, help), labels))
     }
 

@@ -1,4 +1,6 @@
 use super::*;
+use crate::route::breaker::State;
+use crate::route::fault::Alarm;
 use crate::telemetry::{Attempt, AttemptRole, Outcome};
 use std::sync::Arc;
 use std::time::Duration;
@@ -102,7 +104,7 @@ fn guards_count_what_lives() {
 #[test]
 fn alarms_start_at_zero() {
     let metrics = Metrics::new().unwrap();
-    metrics.provider_known("openai");
+    metrics.failover.provider_known("openai");
     check(
         &metrics,
         &[
@@ -113,8 +115,8 @@ fn alarms_start_at_zero() {
             "tollgate_connections_refused_total 0",
         ],
     );
-    metrics.provider_alarm("openai", Alarm::Credential);
-    metrics.provider_known("openai");
+    metrics.failover.provider_alarm("openai", Alarm::Credential);
+    metrics.failover.provider_known("openai");
     metrics.reload(true);
     metrics.reload(false);
     metrics.config_version(7);
@@ -139,7 +141,7 @@ fn a_reload_takes_away_what_it_removed_and_nothing_else() {
     for (route, provider) in [("fast", "openai"), ("slow", "openai"), ("fast", "groq")] {
         metrics.request_finished(&answered(route, provider));
         metrics.attempt_finished(provider, AttemptOutcome::Ok);
-        metrics.provider_known(provider);
+        metrics.failover.provider_known(provider);
     }
     metrics.request_finished(&Record::default());
     metrics.endpoint_healthy("openai", "https://a", true);
@@ -203,7 +205,7 @@ fn breakers_are_shown_as_they_are_and_gone_when_they_are_gone() {
     let metrics = Metrics::new().unwrap();
     let states = [State::Closed, State::HalfOpen, State::Open];
     let models = ["a", "b", "c"].into_iter().zip(states);
-    metrics.show_breakers(
+    metrics.failover.show_breakers(
         models.map(|(model, state)| ("openai", model, state)),
         [("openai", "https://a", State::Open)],
     );
@@ -216,6 +218,6 @@ fn breakers_are_shown_as_they_are_and_gone_when_they_are_gone() {
             r#"tollgate_endpoint_breaker{endpoint="https://a",provider="openai"} 2"#,
         ],
     );
-    metrics.show_breakers([], []);
+    metrics.failover.show_breakers([], []);
     assert!(!metrics.render().contains("_breaker{"));
 }

@@ -9,6 +9,7 @@
 
 mod access_line;
 pub mod access_log;
+mod failover;
 pub mod log;
 pub mod metrics;
 mod process;

@@ -117,6 +117,10 @@ impl View for Glance<'_> {
         self.targets[at].learned.p95()
     }
 
+    fn usual(&self, at: usize) -> Option<Duration> {
+        self.targets[at].learned.p50()
+    }
+
     fn withdraw(&mut self, at: usize) -> bool {
         let probing = self.permits[at].as_ref().is_some_and(Permit::is_probe);
         !self.forced[at] && !probing && self.providers[self.targets[at].provider].budget.withdraw()
