@@ -244,6 +244,14 @@ impl Client {
         Ok(body)
     }
 
+    /// Everything up to the end of the connection.
+    pub fn until_closed(&mut self) -> Vec<u8> {
+        let mut rest = Vec::new();
+        let end = self.reader.read_to_end(&mut rest);
+        assert!(end.is_ok(), "no orderly end: {end:?}");
+        rest
+    }
+
     /// True when nothing comes for so long: not a byte, nor the end of the connection.
     pub fn is_quiet(&mut self, time: Duration) -> bool {
         let _ = self.reader.get_ref().set_read_timeout(Some(time));

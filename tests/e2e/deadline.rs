@@ -732,3 +732,35 @@ fn a_name_of_the_clients_own_has_the_deadline_of_all_requests() {
         timeout("chat", &answer);
     }
 }
+
+#[test]
+fn an_early_head_and_comments_reach_a_client_of_http_1_0() {
+    let (first, second) = (Provider::start(silence()), Provider::start(silence()));
+    let gateway = gateway(
+        &[&first, &second],
+        "",
+        "early_headers = true\nkeep_alive = \"20ms\"",
+    );
+    let whole = String::from_utf8(stream_request("m").bytes()).unwrap();
+    let asked = whole.replace("HTTP/1.1", "HTTP/1.0");
+    for (script, end) in [
+        (
+            stream(vec![delta("saved"), finish()]),
+            format!("{}{}", data(&finish()), data("[DONE]")),
+        ),
+        (fail(500), "}}\n\n".to_owned()),
+    ] {
+        let gate = Gate::default();
+        first.become_script(behind(&gate, reset()));
+        second.become_script(script);
+        let mut client = gateway.connect();
+        client.send(asked.as_bytes()).unwrap();
+        let head = client.head().unwrap();
+        assert_eq!(head.status, 200);
+        assert_eq!(head.header("transfer-encoding"), None);
+        gate.open();
+        let body = client.until_closed();
+        let text = String::from_utf8_lossy(&body).into_owned();
+        assert!(text.ends_with(&end), "{text}");
+    }
+}

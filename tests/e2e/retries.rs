@@ -992,3 +992,57 @@ fn a_retry_that_succeeds_is_an_answer_like_any_other() {
         assert_eq!(line["attempts"][0]["status"], json!(500), "{line}");
     }
 }
+
+#[test]
+fn whoever_does_not_say_when_to_come_back_is_asked_again_after_a_pause() {
+    for streamed in [false, true] {
+        let good = match streamed {
+            true => stream(vec![delta("ok")]),
+            false => chat("ok"),
+        };
+        let first = Provider::start(in_turn(vec![status(429, &[], "{}"), good]));
+        let second = Provider::start(chat("no"));
+        let gateway = alone_and_both(&first, &second, 1);
+        let answer = match streamed {
+            true => gateway.call(&stream_request("m")),
+            false => gateway.call(&chat_request("m")),
+        };
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert_eq!((first.count(), second.count()), (2, 0));
+    }
+    // Where that was in vain, or may not be tried, the refusal is the answer.
+    for retries in [0, 1] {
+        let first = Provider::start(status(429, &[], "{}"));
+        let gateway = alone_and_both(&first, &Provider::start(chat("no")), retries);
+        let answer = gateway.chat("m");
+        assert_eq!(
+            (answer.status, answer.error("code").as_str()),
+            (429, "rate_limit_exceeded")
+        );
+        assert_eq!(first.count(), 1 + retries);
+    }
+}
+
+#[test]
+fn a_client_may_leave_while_it_waits_for_a_time_to_come_back() {
+    let first = Provider::start(status(429, &["retry-after: 600"], "{}"));
+    let config = [
+        provider_with("a", &first, STURDY),
+        "[models.m]\ntargets = [\"a/one\"]\ndeadline = \"2h\"\nkeep_alive = \"20ms\"\n".to_owned(),
+        own_key(),
+    ];
+    let gateway = Gateway::start(&config.concat());
+    // One that has asked, and one that finds the target left alone.
+    for _ in 0..2 {
+        let mut waiting = gateway.connect().stream(&stream_request("m")).unwrap();
+        for _ in 0..3 {
+            assert_eq!(waiting.event().as_deref(), Some(""), "no comment");
+        }
+        assert_eq!(gateway.metric("tollgate_in_flight_requests", &[]), 1.0);
+        drop(waiting);
+        eventually("nobody waits any more", || {
+            (gateway.metric("tollgate_in_flight_requests", &[]) == 0.0).then_some(())
+        });
+    }
+    assert_eq!(first.count(), 1);
+}
