@@ -40,6 +40,7 @@ mod drill;
 mod endpoints;
 mod errors;
 mod failover;
+mod faults;
 mod headers;
 mod hedging;
 mod http2_tls;
