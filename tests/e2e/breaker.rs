@@ -25,13 +25,14 @@ const SHARP: &str =
 /// The same for a moment.
 const BRIEF: &str = "breaker = { consecutive_failures = 2, error_rate = 1.0, open = \"200ms\", open_max = \"400ms\" }";
 
-/// `m` on `a`, then `b`; `alone` on `a` only; nobody is asked twice.
+/// `m` on `a`, then `b`; `alone` on `a` only; nobody is asked twice, but on `eager`.
 fn config(a: &Provider, b: &Provider, rest: &str) -> String {
     [
         provider_with("a", a, rest),
         provider("b", b),
         "[models.m]\ntargets = [\"a/one\", \"b/two\"]\nretries = 0\n".to_owned(),
         "[models.alone]\ntargets = [\"a/one\"]\nretries = 0\n".to_owned(),
+        "[models.eager]\ntargets = [\"a/one\"]\nretries = 3\n".to_owned(),
         own_key(),
     ]
     .concat()
@@ -395,6 +396,9 @@ fn the_last_one_left_is_asked_whatever_its_breaker_says() {
             assert_eq!(a.count(), asked);
         }
     }
+    // Whoever is known to be down is not asked again.
+    assert_eq!(gateway.chat("eager").status, 502);
+    assert_eq!(a.count(), asked + 1);
     // The first good answer is passed on, and closes it.
     a.become_script(chat("a"));
     assert_eq!(gateway.chat("alone").content(), "a");
