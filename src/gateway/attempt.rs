@@ -178,7 +178,11 @@ pub async fn run(plan: Plan, head: RequestHeader) -> Result<Served, Failure> {
         // What a credential takes says nothing about the address.
         let began = Instant::now();
         let exchanged = exchange::run(&plan, head, authority.as_ref()).await?;
-        plan.watch.enter(Phase::Content, Instant::now());
+        let phase = match plan.stream && !plan.hold {
+            true => Phase::Content,
+            false => Phase::Body,
+        };
+        plan.watch.enter(phase, Instant::now());
         let result = receive(&plan, exchanged, began.elapsed()).await;
         if let (Some(authority), Err(failure)) = (&authority, &result) {
             authority.learn(failure);

@@ -280,7 +280,11 @@ impl Dispatch<'_> {
             (Some(error), _) => error,
             (None, End::Later(after)) => {
                 let text = "The provider of this model asked to be left alone for a while.";
-                GatewayError::new(ErrorKind::RateLimited, text)
+                let kind = match self.trip.sides.are_limited() {
+                    true => ErrorKind::RateLimited,
+                    false => ErrorKind::UpstreamOverloaded,
+                };
+                GatewayError::new(kind, text)
                     .with_retry_after(Some(after))
                     .because("its Retry-After has not passed")
             }

@@ -15,17 +15,20 @@ pub enum Phase {
     Connecting,
     /// The head of an answer.
     Head,
-    /// The first content of an answer whose head is there.
+    /// The first content of a stream whose head is there.
     Content,
+    /// The body of an answer whose head is there.
+    Body,
 }
 
 impl Phase {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::Receiving,
         Self::Pausing,
         Self::Connecting,
         Self::Head,
         Self::Content,
+        Self::Body,
     ];
 
     const fn text(self) -> &'static str {
@@ -35,6 +38,7 @@ impl Phase {
             Self::Connecting => "connecting to providers",
             Self::Head => "waiting for an answer to begin",
             Self::Content => "waiting for the first token",
+            Self::Body => "waiting for the whole answer",
         }
     }
 }

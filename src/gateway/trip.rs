@@ -9,7 +9,7 @@ use super::{Ctx, Gateway};
 use crate::route::breaker::{Admission, Breaker, Permit, State};
 use crate::route::course::{Admit, Course, Leg, View};
 use crate::route::endpoint::Address;
-use crate::route::fault::{Fault, Feeds};
+use crate::route::fault::{Fault, Feeds, Kind};
 use crate::route::standing::{Account, Standing};
 use crate::table::{Candidate, Decision, Provider, Target, Terms};
 use std::sync::Arc;
@@ -218,6 +218,9 @@ impl Sides {
         }
         let now = Instant::now();
         let target = &side.candidate.target;
+        if let Some(kind) = failure.fault.rule().kind {
+            side.standing.failed_by(kind);
+        }
         told(
             &target.provider,
             &target.model,
@@ -243,6 +246,12 @@ impl Sides {
         }
     }
 
+    /// Whether anybody of them is shut because of a rate limit.
+    pub fn are_limited(&self) -> bool {
+        let mut all = self.all.iter();
+        all.any(|side| side.standing.last_failure() == Kind::RateLimit)
+    }
+
     /// After how long a second candidate is asked beside this one.
     pub fn usual_end(&self, at: usize) -> Option<Duration> {
         self.all.get(at)?.standing.learned(self.stream).p95()
@@ -260,11 +269,15 @@ impl View for Sides {
             return Admit::Shut {
                 wait: Duration::ZERO,
                 told: false,
+                kind: Kind::Error,
             };
         }
         let permit = match side.standing.breaker.admit(Instant::now()) {
             Admission::Admitted(permit) => permit,
-            Admission::Shut { wait, told } => return Admit::Shut { wait, told },
+            Admission::Shut { wait, told } => {
+                let kind = side.standing.last_failure();
+                return Admit::Shut { wait, told, kind };
+            }
         };
         if again && !self.withdraw(at) {
             return Admit::Spent;

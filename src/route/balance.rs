@@ -175,8 +175,13 @@ impl Pool {
         self.ready().await;
         // Whoever was usable a moment ago may have been taken as a probe.
         let mut passed = tried.to_vec();
+        let single = self.is_single();
         loop {
-            let address = self.choose(key, &passed)?;
+            let address = self.choose(key, &passed, single)?;
+            if single {
+                let permit = address.breaker.force(Instant::now());
+                return Some(Picked { address, permit });
+            }
             match address.breaker.admit(Instant::now()) {
                 Admission::Admitted(permit) => return Some(Picked { address, permit }),
                 Admission::Shut { .. } => passed.push(address),
@@ -198,7 +203,8 @@ impl Pool {
     /// Whether there is a usable address other than those `tried`.
     pub fn has_other(&self, tried: &[Arc<Address>]) -> bool {
         let now = Instant::now();
-        let usable = |a: &Arc<Address>| a.breaker.peek(now).shut.is_none();
+        let single = self.is_single();
+        let usable = |a: &Arc<Address>| single || a.breaker.peek(now).shut.is_none();
         let all = self.health().into_iter();
         all.filter(|(_, healthy)| *healthy)
             .any(|(a, _)| usable(&a) && !is_among(&a, tried))
@@ -210,9 +216,18 @@ impl Pool {
         }
     }
 
-    fn choose(&self, key: &[u8], tried: &[Arc<Address>]) -> Option<Arc<Address>> {
+    /// Whether there is one address only. Its breaker is not heeded: the
+    /// targets' are, and one model that fails must not take the others along.
+    fn is_single(&self) -> bool {
+        let backends = each!(&self.balancer, lb => lb.backends()).get_backend();
+        let addresses = backends.iter().filter_map(shared);
+        addresses.map(|s| s.addresses.len()).sum::<usize>() == 1
+    }
+
+    fn choose(&self, key: &[u8], tried: &[Arc<Address>], single: bool) -> Option<Arc<Address>> {
         let now = Instant::now();
-        let usable = |a: &Arc<Address>| a.breaker.peek(now).shut.is_none() && !is_among(a, tried);
+        let open = |a: &Arc<Address>| single || a.breaker.peek(now).shut.is_none();
+        let usable = |a: &Arc<Address>| open(a) && !is_among(a, tried);
         let first = self.select(key, usable)?;
         if self.spec.strategy != Strategy::LeastLatency {
             return Some(first);

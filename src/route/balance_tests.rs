@@ -145,10 +145,22 @@ async fn an_open_breaker_takes_an_address_out_and_the_last_is_still_there() {
 }
 
 #[tokio::test]
+async fn the_only_address_is_in_use_whatever_its_breaker_says() {
+    let p = pool(&[("http://127.0.0.1:1001", 1)], Strategy::RoundRobin);
+    let only = picked(&p, b"k", &[]).await.unwrap();
+    trip(&only);
+    assert!(p.has_other(&[]));
+    assert!(picked(&p, b"k", &[]).await.is_some());
+    assert!(picked(&p, b"k", &[only]).await.is_none());
+}
+
+#[tokio::test]
 async fn a_pool_that_follows_another_keeps_its_breakers() {
-    let urls = [("http://127.0.0.1:1001", 1)];
+    let urls = [("http://127.0.0.1:1001", 1), ("http://127.0.0.1:1002", 1)];
     let old = pool(&urls, Strategy::RoundRobin);
-    trip(&picked(&old, b"k", &[]).await.unwrap());
+    for _ in 0..2 {
+        trip(&picked(&old, b"k", &[]).await.unwrap());
+    }
     let new = Pool::new(old.spec().clone(), Some(&old));
     assert!(picked(&new, b"k", &[]).await.is_none());
     let stranger = pool(&urls, Strategy::RoundRobin);

@@ -56,6 +56,8 @@ pub enum Admit {
         wait: Duration,
         /// It said so itself, with a `Retry-After`.
         told: bool,
+        /// What it was that shut it.
+        kind: Kind,
     },
     /// The budget of its provider, which this request has asked before, is
     /// used up.
@@ -191,13 +193,12 @@ impl Course {
             }
             match view.admit(at) {
                 Admit::Yes => return self.ask(at),
-                Admit::Shut { wait, told: true } => {
-                    self.seen = self.seen.and(Kinds::RATE_LIMIT);
-                    sooner(at, elapsed.saturating_add(wait));
-                }
-                Admit::Shut { told: false, .. } => {
-                    self.seen = self.seen.and(Kinds::ERROR);
-                    untold = untold.or(Some(at));
+                Admit::Shut { wait, told, kind } => {
+                    self.seen = self.seen.and(Kinds::of(kind));
+                    match told {
+                        true => sooner(at, elapsed.saturating_add(wait)),
+                        false => untold = untold.or(Some(at)),
+                    }
                 }
                 Admit::Spent => self.seen = self.seen.and(Kinds::ERROR),
             }

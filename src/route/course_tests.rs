@@ -32,6 +32,10 @@ impl View for World {
             Some((wait, told)) => Admit::Shut {
                 wait: *wait,
                 told: *told,
+                kind: match told {
+                    true => Kind::RateLimit,
+                    false => Kind::Error,
+                },
             },
             None => Admit::Yes,
         }

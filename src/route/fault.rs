@@ -156,7 +156,7 @@ impl Fault {
             Self::Conflict => (Some(Error), Soon, Nobody, None),
             Self::Server => (Some(Error), Soon, Both, None),
             // It took the request and began to answer: not its endpoint's fault.
-            Self::InBand => (Some(Error), Never, Target, None),
+            Self::InBand => (Some(Error), Soon, Target, None),
             Self::Truncated => (Some(Error), Soon, Both, None),
             Self::Garbled => (Some(Error), Elsewhere, Both, None),
             Self::Credential => (Some(Error), Never, Target, Some(Alarm::Credential)),

@@ -7,10 +7,11 @@
 
 use super::breaker::{Breaker, Settings};
 use super::budget::Budget;
-use super::fault::Alarm;
+use super::fault::{Alarm, Kind};
 use super::hedging::Hedging;
 use super::learned::Learned;
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -27,6 +28,8 @@ pub struct Standing {
     pub first_token: Learned,
     /// Time to a whole answer.
     pub whole: Learned,
+    /// Its last failure was a rate limit.
+    limited: AtomicBool,
 }
 
 impl Standing {
@@ -35,6 +38,21 @@ impl Standing {
             breaker: Arc::new(Breaker::new(settings)),
             first_token: Learned::new(),
             whole: Learned::new(),
+            limited: AtomicBool::new(false),
+        }
+    }
+
+    /// Remembers what it was that its breaker heard of last.
+    pub fn failed_by(&self, kind: Kind) {
+        self.limited
+            .store(kind == Kind::RateLimit, Ordering::Relaxed);
+    }
+
+    /// The kind of its last failure.
+    pub fn last_failure(&self) -> Kind {
+        match self.limited.load(Ordering::Relaxed) {
+            true => Kind::RateLimit,
+            false => Kind::Error,
         }
     }
 

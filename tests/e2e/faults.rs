@@ -189,7 +189,7 @@ fn statuses() -> Vec<Case> {
 }
 
 fn no_answers() -> Vec<Case> {
-    use Way::Once;
+    use Way::{Once, Twice};
     let bad = (502, "upstream_error");
     let error = error_body("not now", "server_error", "odd");
     vec![
@@ -224,7 +224,7 @@ fn no_answers() -> Vec<Case> {
         case(
             "an error inside a 200",
             plain("application/json", error.as_bytes()),
-            Once,
+            Twice,
             "server_error",
             bad,
         ),
@@ -240,7 +240,7 @@ fn no_answers() -> Vec<Case> {
 
 /// What only streams can do.
 fn broken_streams() -> Vec<Case> {
-    use Way::{Once, Twice};
+    use Way::Twice;
     let bad = (502, "upstream_error");
     let error = error_body("not now", "server_error", "odd");
     vec![
@@ -261,7 +261,7 @@ fn broken_streams() -> Vec<Case> {
         case(
             "an error as the first event",
             cut(vec![error], Cut::LastChunk),
-            Once,
+            Twice,
             "server_error",
             bad,
         ),

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tollgate::route::breaker::{Admission, Breaker, Permit, Settings};
 use tollgate::route::budget::{Budget, FLOOR};
 use tollgate::route::course::{Admit, Course, Leg, Report, Step, View};
-use tollgate::route::fault::{Again, Fault, Feeds, Kinds};
+use tollgate::route::fault::{Again, Fault, Feeds, Kind, Kinds};
 use tollgate::route::learned::Learned;
 
 const REQUESTS: usize = 10_000;
@@ -100,7 +100,11 @@ impl View for Glance<'_> {
                 self.forced[at] = false;
                 Admit::Yes
             }
-            Admission::Shut { wait, told } => Admit::Shut { wait, told },
+            Admission::Shut { wait, told } => Admit::Shut {
+                wait,
+                told,
+                kind: Kind::Error,
+            },
         }
     }
 
