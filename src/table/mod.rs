@@ -75,6 +75,12 @@ pub struct Target {
     pub model: String,
 }
 
+impl Target {
+    fn is(&self, other: &Self) -> bool {
+        self.model == other.model && Arc::ptr_eq(&self.provider, &other.provider)
+    }
+}
+
 /// A target that a request may come to.
 #[derive(Debug, Clone)]
 pub struct Candidate {
@@ -220,7 +226,7 @@ impl Route {
             weights: &self.weights,
             fallbacks: self.targets.len() - self.weights.len(),
         };
-        let candidates = decide(&choice, seed)
+        let all = decide(&choice, seed)
             .into_iter()
             .filter_map(|i| Some((i, self.targets.get(i)?)))
             .map(|(i, t)| Candidate {
@@ -231,8 +237,20 @@ impl Route {
                 is_target: i < self.weights.len(),
                 on: t.on,
                 is_exact: !t.model.contains('*'),
-            })
-            .collect();
+            });
+        // What is listed twice, or is the same by what stands for a star, is
+        // one candidate: what failed is not tried twice.
+        let mut candidates: Vec<Candidate> = Vec::new();
+        for one in all {
+            let same = |known: &&mut Candidate| known.target.is(&one.target);
+            match candidates.iter_mut().find(same) {
+                Some(known) => {
+                    known.on = known.on.and(one.on);
+                    known.is_exact |= one.is_exact;
+                }
+                None => candidates.push(one),
+            }
+        }
         Decision {
             route: Arc::clone(&self.alias),
             candidates,

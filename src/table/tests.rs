@@ -64,6 +64,21 @@ fn names_lead_to_targets() {
 }
 
 #[test]
+fn what_is_listed_twice_is_tried_once() {
+    let text = TWO.replace(
+        "[models.even]",
+        "[models.twice]\ntargets = [\"a/m\", \"a/m\", \"b/m\"]\nfallbacks = [\"a/m\", \"b/n\"]\n\
+         [models.\"w/*\"]\ntargets = [\"a/m*\"]\nfallbacks = [\"a/m1\"]\n[models.even]",
+    );
+    let table = compile(&text).0.unwrap();
+    let all = who(&["*"], false);
+    let tried = |asked| sent(&table, &all, asked).unwrap();
+    assert_eq!(tried("twice"), ["a/m", "b/m", "b/n"]);
+    assert_eq!(tried("w/1"), ["a/m1"]);
+    assert_eq!(tried("w/2"), ["a/m2", "a/m1"]);
+}
+
+#[test]
 fn a_key_reaches_what_it_may_and_nothing_else() {
     let table = compile(TWO).0.unwrap();
     let narrow = who(&["fast"], false);
