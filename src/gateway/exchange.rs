@@ -7,7 +7,7 @@ use super::phases::Phase;
 use bytes::Bytes;
 use pingora_core::connectors::http::Connector;
 use pingora_core::protocols::http::client::HttpSession;
-use pingora_core::{Error, ErrorType};
+use pingora_core::{Error, ErrorType, RetryType};
 use pingora_http::RequestHeader;
 use std::time::{Duration, Instant};
 
@@ -98,7 +98,8 @@ pub async fn run(
         let untouched = session.response_header().is_none();
         session.shutdown().await;
         let stale = reused && untouched && began.elapsed() < STALE_WITHIN && is_closed(&e);
-        if head.is_none() || tries > STALE || !(stale || is_stale_h2(&e)) {
+        let unseen = is_stale_h2(&e) && is_unseen(&e);
+        if head.is_none() || tries > STALE || !(stale || unseen) {
             return Err(Failure::reset(e));
         }
         downgrade(&plan.connector, plan, &e);
@@ -113,7 +114,13 @@ fn is_closed(e: &Error) -> bool {
     )
 }
 
-/// Errors of HTTP/2 that say that the request was not looked at.
+/// Whether the other side says that it has not looked at the request. A stream
+/// that is reset may have been worked on, and is a failed attempt.
+fn is_unseen(e: &Error) -> bool {
+    matches!(e.retry, RetryType::Decided(true))
+}
+
+/// Errors of HTTP/2 by which a connection turns out to be of no use.
 fn is_stale_h2(e: &Error) -> bool {
     matches!(
         e.etype,
@@ -184,4 +191,19 @@ async fn final_head(session: &mut HttpSession) -> pingora_core::Result<()> {
         }
     }
     Error::e_explain(ErrorType::InvalidHTTPHeader, "too many interim responses")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_that_is_reset_may_have_been_worked_on() {
+        let mut e = Error::explain(ErrorType::H2Error, "reset by the other side");
+        assert!(is_stale_h2(&e) && !is_unseen(&e));
+        e.retry = RetryType::ReusedOnly;
+        assert!(!is_unseen(&e));
+        e.retry = RetryType::Decided(true);
+        assert!(is_unseen(&e));
+    }
 }
