@@ -126,7 +126,9 @@ impl Ctx {
     /// its beginning only, that is a new beginning.
     pub(super) fn renew_deadline(&mut self, terms: &Terms) {
         if !self.covers_answer {
-            self.deadline = self.started.elapsed().saturating_add(terms.deadline);
+            let asked = self.asked_deadline.unwrap_or(Duration::MAX);
+            let again = terms.deadline.min(asked);
+            self.deadline = self.started.elapsed().saturating_add(again);
         }
     }
 

@@ -234,6 +234,8 @@ async fn begin(session: &mut Session, ctx: &mut Ctx, mut to: ResponseHeader) -> 
         // It drops the field on HTTP/2.
         put(&mut to, "transfer-encoding", "chunked");
     }
+    // Whoever has to wait again, for another provider, is not greeted again.
+    ctx.company.head_sent = true;
     ctx.record.status = to.status.as_u16();
     ctx.first_byte();
     write_head(down, ctx, to).await
