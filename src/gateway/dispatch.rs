@@ -190,10 +190,13 @@ impl Dispatch<'_> {
     async fn ask(&mut self, at: usize, role: AttemptRole) -> Result<Result<Served, Step>, Stop> {
         let sending = match self.sending(at) {
             Ok(sending) => sending,
-            // Another target may be able to carry it.
+            // Another target may be able to carry it; and one that could, and
+            // failed, says more than this.
             Err(error) => {
-                self.ctx.returned = Returned::default();
-                self.last = Some(error);
+                if self.last.is_none() {
+                    self.ctx.returned = Returned::default();
+                    self.last = Some(error);
+                }
                 return Ok(Err(self.unusable(at)));
             }
         };
@@ -247,6 +250,7 @@ impl Dispatch<'_> {
 
     fn unusable(&mut self, at: usize) -> Step {
         self.trip.sides.release(at);
+        self.trip.course.spare(at);
         self.trip.course.unusable(at);
         self.next()
     }

@@ -113,6 +113,7 @@ impl Race<'_> {
         let Some(picked) = self.pick(at).await? else {
             return Ok(self.unresolved(&start));
         };
+        self.trip.sides.asks(at);
         let Some(plan) = self.plan(&start, &picked.address, watch) else {
             return Ok(None);
         };
@@ -127,7 +128,6 @@ impl Race<'_> {
         let head = head.map_err(|e| {
             GatewayError::new(ErrorKind::Internal, "The request could not be written.").because(e)
         })?;
-        self.trip.sides.asks(at);
         self.running.push(Running {
             at,
             role: start.role,
@@ -269,7 +269,7 @@ impl Race<'_> {
                             }
                             // The other one may still answer.
                             self.trip.sides.left(at, &failure);
-                            self.trip.course.unusable(at);
+                            self.trip.course.lost(at, failure.fault);
                         }
                     }
                 }

@@ -28,6 +28,8 @@ pub(super) struct Side {
     /// Its breaker was passed by: nobody else was left.
     pub forced: bool,
     pub tried: Vec<Arc<Address>>,
+    /// A retry was taken out of its provider's budget, and not made yet.
+    paid: bool,
     /// What is sent to it, once it is written.
     pub sending: Option<Arc<Sending>>,
 }
@@ -72,6 +74,7 @@ impl Trip {
                 permit: None,
                 forced: false,
                 tried: Vec::new(),
+                paid: false,
                 sending: None,
             }
         };
@@ -145,17 +148,16 @@ impl Sides {
 
     /// A first attempt at a provider earns it a part of a retry.
     pub fn asks(&mut self, at: usize) {
+        if let Some(side) = self.all.get_mut(at) {
+            side.paid = false;
+        }
         let Some(account) = self.all.get(at).map(|side| &side.account) else {
             return;
         };
-        if !self.has_asked(account) {
+        if !self.has_asked(at) {
             account.budget.deposit();
             self.asked.push(Arc::clone(account));
         }
-    }
-
-    fn has_asked(&self, account: &Arc<Account>) -> bool {
-        self.asked.iter().any(|other| Arc::ptr_eq(other, account))
     }
 
     /// Lets a request through to a candidate that it has waited for. Whoever
@@ -232,10 +234,14 @@ impl Sides {
         );
     }
 
-    /// The candidate is given up without a verdict.
+    /// The candidate is given up without a verdict. What was paid for a retry
+    /// that was not made is given back.
     pub fn release(&mut self, at: usize) {
         if let Some(side) = self.all.get_mut(at) {
             side.permit = None;
+            if std::mem::take(&mut side.paid) {
+                side.account.budget.give_back();
+            }
         }
     }
 
@@ -263,7 +269,7 @@ impl View for Sides {
         let Some(side) = self.all.get(at) else {
             return Admit::Spent;
         };
-        let again = self.has_asked(&side.account);
+        let again = self.has_asked(at);
         let pool = &side.candidate.target.provider.pool;
         if pool.is_resolved() && !pool.has_other(&[]) {
             return Admit::Shut {
@@ -301,11 +307,19 @@ impl View for Sides {
             let pool = &side.candidate.target.provider.pool;
             side.standing.breaker.peek(Instant::now()).shut.is_none()
                 && (!pool.is_resolved() || pool.has_other(&[]))
+                && (side.account.budget.level() >= 1.0 || !self.has_asked(at))
         })
     }
 
     fn expected(&self, at: usize) -> Option<Duration> {
-        self.all.get(at)?.standing.learned(self.stream).p95()
+        self.usual_end(at)
+    }
+
+    fn has_asked(&self, at: usize) -> bool {
+        self.all.get(at).is_some_and(|side| {
+            let mut asked = self.asked.iter();
+            asked.any(|account| Arc::ptr_eq(account, &side.account))
+        })
     }
 
     fn usual(&self, at: usize) -> Option<Duration> {
@@ -313,7 +327,7 @@ impl View for Sides {
     }
 
     fn withdraw(&mut self, at: usize) -> bool {
-        let Some(side) = self.all.get(at) else {
+        let Some(side) = self.all.get_mut(at) else {
             return false;
         };
         // Whoever is down, or was so a moment ago, is asked once, not again.
@@ -321,6 +335,7 @@ impl View for Sides {
             return false;
         }
         let granted = side.account.budget.withdraw();
+        side.paid |= granted;
         if !granted {
             let provider = &side.candidate.target.provider;
             self.refused.push(Arc::clone(&provider.name));

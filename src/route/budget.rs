@@ -62,6 +62,11 @@ impl Budget {
         self.change(|level| level.checked_sub(TOKEN))
     }
 
+    /// A retry that was paid for was not made.
+    pub fn give_back(&self) {
+        self.change(|level| Some(level.saturating_add(TOKEN).min(CAP_MILLIS)));
+    }
+
     /// Tokens that are left.
     pub fn level(&self) -> f64 {
         self.level.load(Ordering::Relaxed) as f64 / TOKEN as f64
@@ -113,6 +118,14 @@ mod tests {
             budget.deposit();
             assert_eq!(drain(&budget), 1);
         }
+    }
+
+    #[test]
+    fn a_retry_that_was_not_made_can_be_made_later() {
+        let budget = Budget::new(0.0);
+        assert!(budget.withdraw());
+        budget.give_back();
+        assert_eq!(drain(&budget), 2);
     }
 
     #[test]

@@ -38,6 +38,9 @@ pub trait View {
     fn usual(&self, at: usize) -> Option<Duration>;
     /// Takes one retry out of the budget of the candidate's provider.
     fn withdraw(&mut self, at: usize) -> bool;
+    /// Whether this request has asked the candidate's provider before, be it as
+    /// another candidate: then another attempt there is a retry.
+    fn has_asked(&self, at: usize) -> bool;
     /// Whether the candidate has a usable endpoint that was not tried.
     fn has_other_endpoint(&self, at: usize) -> bool;
     /// Whether the candidate is another model than `than`, and its window not
@@ -195,7 +198,9 @@ impl Course {
                 Admit::Yes => return self.ask(at),
                 Admit::Shut { wait, told, kind } => {
                     self.seen = self.seen.and(Kinds::of(kind));
-                    match told {
+                    // Its time has passed and somebody tries it: there is
+                    // nothing to wait for, and it is as any other then.
+                    match told && !wait.is_zero() {
                         true => sooner(at, elapsed.saturating_add(wait)),
                         false => untold = untold.or(Some(at)),
                     }
@@ -238,12 +243,27 @@ impl Course {
             state.open = false;
             state.resume = resume;
         }
+        self.note(at, kind);
+        self.next(report.elapsed, report.deadline, view)
+    }
+
+    /// A failure while another candidate is still being asked: nothing is
+    /// decided yet, but it counts for what is.
+    pub fn lost(&mut self, at: usize, fault: Fault) {
+        if let Some(state) = self.states.get_mut(at) {
+            state.open = false;
+        }
+        if let Some(kind) = fault.rule().kind {
+            self.note(at, kind);
+        }
+    }
+
+    fn note(&mut self, at: usize, kind: Kind) {
         match kind {
             Kind::Error | Kind::RateLimit => self.seen = self.seen.and(Kinds::of(kind)),
             Kind::ContextLength => self.too_long_for.push(at),
             Kind::ContentPolicy => self.refused = true,
         }
-        self.next(report.elapsed, report.deadline, view)
     }
 
     /// Whether anybody but `at` may be asked after an error.
@@ -260,7 +280,7 @@ impl Course {
         self.states.get(at).is_none_or(|state| !state.open)
     }
 
-    /// What [`Course::hedge`] gave is not asked after all.
+    /// What was to be asked is not, after all.
     pub fn spare(&mut self, at: usize) {
         if let Some(state) = self.states.get_mut(at) {
             state.tries = state.tries.saturating_sub(1);
@@ -420,7 +440,7 @@ impl Course {
         view: &mut impl View,
     ) -> Step {
         let pause = then.saturating_sub(elapsed);
-        let asked = self.states.get(at).is_some_and(|s| s.tries > 0);
+        let asked = view.has_asked(at) || self.states.get(at).is_some_and(|s| s.tries > 0);
         if !self.fits(at, then, deadline, view) || (asked && !view.withdraw(at)) {
             return Step::End(End::Later(pause));
         }

@@ -14,6 +14,7 @@ struct World {
     windows: HashMap<usize, u64>,
     models: HashMap<usize, &'static str>,
     budget: usize,
+    asked: Vec<usize>,
     forced: Vec<usize>,
 }
 
@@ -63,6 +64,10 @@ impl View for World {
         let some = self.budget > 0;
         self.budget = self.budget.saturating_sub(1);
         some
+    }
+
+    fn has_asked(&self, at: usize) -> bool {
+        self.asked.contains(&at)
     }
 
     fn has_other_endpoint(&self, at: usize) -> bool {
@@ -347,4 +352,57 @@ fn pauses_are_random_and_grow_to_a_limit() {
         assert!(all.iter().any(|pause| *pause < most / 4), "{tries}");
         assert!(all.iter().any(|pause| *pause > most / 2), "{tries}");
     }
+}
+
+#[test]
+fn waiting_for_another_model_of_a_provider_that_was_asked_is_a_retry_there() {
+    let mut world = World {
+        budget: 0,
+        asked: vec![1],
+        ..World::new()
+    };
+    world.shut.insert(1, (Duration::from_secs(1), true));
+    let mut course = Course::new([target(), target()], 0);
+    start(&mut course, &mut world);
+    let step = course.failed(0, &report(Fault::Server, None), &mut world);
+    assert_eq!(step, Step::End(End::Later(Duration::from_secs(1))));
+}
+
+#[test]
+fn a_probe_of_who_told_when_to_come_back_is_one_at_a_time() {
+    let mut world = World::new();
+    world.shut.insert(1, (Duration::ZERO, true));
+    let mut course = Course::new([target(), target()], 0);
+    start(&mut course, &mut world);
+    let step = course.failed(0, &report(Fault::Server, None), &mut world);
+    assert_eq!(step, Step::End(End::Nobody));
+    // Where there is nobody else, it is asked all the same.
+    let mut alone = Course::new([fallback(usual()), target()], 0);
+    assert_eq!(start(&mut alone, &mut world), tries(1, Role::First));
+    assert_eq!(world.forced, [1]);
+}
+
+#[test]
+fn who_could_not_be_asked_does_not_leave_the_last_one_unasked() {
+    let mut world = World::new();
+    world.shut.insert(1, (Duration::from_secs(9), false));
+    let mut course = Course::new([target(), target()], 0);
+    assert_eq!(start(&mut course, &mut world), tries(0, Role::First));
+    course.spare(0);
+    course.unusable(0);
+    let step = course.next(MS, DEADLINE, &mut world);
+    assert_eq!(step, tries(1, Role::First));
+    assert_eq!(world.forced, [1]);
+}
+
+#[test]
+fn of_two_that_were_asked_at_once_both_failures_count() {
+    let mut world = World::new();
+    let legs = [target(), target(), fallback(Kinds::RATE_LIMIT)];
+    let mut course = Course::new(legs, 0);
+    start(&mut course, &mut world);
+    assert_eq!(course.hedge(0, &mut world), Some(1));
+    course.lost(0, Fault::RateLimited);
+    let step = course.failed(1, &report(Fault::Server, None), &mut world);
+    assert_eq!(step, tries(2, Role::Fallback));
 }

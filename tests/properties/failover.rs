@@ -130,6 +130,10 @@ impl View for Glance<'_> {
         !self.forced[at] && !probing && self.providers[self.targets[at].provider].budget.withdraw()
     }
 
+    fn has_asked(&self, at: usize) -> bool {
+        self.asked.contains(&self.targets[at].provider)
+    }
+
     fn has_other_endpoint(&self, _at: usize) -> bool {
         false
     }
