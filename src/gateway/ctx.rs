@@ -132,6 +132,12 @@ impl Ctx {
         }
     }
 
+    /// Whether the client gives it less time than the route does.
+    pub(super) fn is_hurried(&self, terms: &Terms) -> bool {
+        self.asked_deadline
+            .is_some_and(|asked| asked < terms.deadline)
+    }
+
     /// What the client is told when the deadline has passed.
     pub(super) fn out_of_time(&self) -> GatewayError {
         let told = self.watch.told(Instant::now());

@@ -57,7 +57,9 @@ pub async fn run(
     let stream = outgoing.request.stream;
     // What is held back is waited for as a whole.
     let begins = stream && decision.terms.on_break != OnBreak::Hold;
-    let mut trip = Trip::new(gateway, decision, begins, Instant::now());
+    // To count tokens takes a moment, and says nothing of answers.
+    let is_usual = !outgoing.call.operation.counts();
+    let mut trip = Trip::new(gateway, decision, (begins, is_usual), Instant::now());
     if stream && trip.terms.early_headers {
         vigil::greet(session, ctx).await?;
     }

@@ -96,7 +96,7 @@ pub const fn outcome(fault: Fault) -> AttemptOutcome {
     match fault {
         Fault::Connect | Fault::ConnectSilent => AttemptOutcome::ConnectFailed,
         Fault::Reset | Fault::Truncated => AttemptOutcome::Reset,
-        Fault::Silent | Fault::SlowStart => AttemptOutcome::Timeout,
+        Fault::Silent | Fault::SlowStart | Fault::Hurried => AttemptOutcome::Timeout,
         Fault::RateLimited | Fault::Payment => AttemptOutcome::RateLimited,
         Fault::Overloaded | Fault::Transient | Fault::Conflict | Fault::Server | Fault::InBand => {
             AttemptOutcome::ServerError

@@ -15,6 +15,7 @@ use crate::error::{ErrorKind, GatewayError};
 use crate::route::balance::Picked;
 use crate::route::breaker::Permit;
 use crate::route::endpoint::Address;
+use crate::route::fault::Fault;
 use crate::route::hedging::Caps;
 use crate::table::OnBreak;
 use crate::telemetry::{Attempt, AttemptOutcome, AttemptRole};
@@ -263,6 +264,7 @@ impl Race<'_> {
                         Ok(served) => return Ok(self.served(run, served)),
                         Err(failure) => {
                             let at = run.at;
+                            let failure = self.judged(&run, failure);
                             self.failed(run, &failure);
                             if self.running.is_empty() {
                                 return Ok(Ended::Failed(at, Box::new(failure)));
@@ -321,13 +323,7 @@ impl Race<'_> {
             let won = run.role == AttemptRole::Hedge;
             self.ctx.metrics.failover.hedged(&self.trip.route, won);
         }
-        for loser in std::mem::take(&mut self.running) {
-            self.trip.sides.outlasted(loser.at, loser.started.elapsed());
-            self.trip.sides.release(loser.at);
-            let mut attempt = self.attempt(&loser);
-            attempt.outcome = AttemptOutcome::Canceled;
-            self.ctx.attempted_beside(attempt);
-        }
+        self.cut_off();
         let attempt = Attempt {
             outcome: AttemptOutcome::Ok,
             status: Some(served.status()),
@@ -344,6 +340,35 @@ impl Race<'_> {
         Ended::Served(at, Box::new(served))
     }
 
+    /// Those who still run are not waited for any longer.
+    fn cut_off(&mut self) {
+        for loser in std::mem::take(&mut self.running) {
+            self.trip.sides.outlasted(loser.at, loser.started.elapsed());
+            self.trip.sides.release(loser.at);
+            let attempt = self.attempt(&loser);
+            self.ctx.attempted_beside(attempt);
+        }
+    }
+
+    /// A client that gives less time than the route does proves nothing of a
+    /// target that may need more: than its own limit, or than it usually takes.
+    fn judged(&self, run: &Running, mut failure: Failure) -> Failure {
+        let is_late = matches!(failure.fault, Fault::Silent | Fault::SlowStart);
+        if !is_late || !self.ctx.is_hurried(&self.trip.terms) {
+            return failure;
+        }
+        let sides = &self.trip.sides;
+        let own = sides.get(run.at).map_or(Duration::ZERO, |side| {
+            let own = &side.candidate.target.provider.timeouts;
+            self.trip.terms.timeouts(own).first_byte
+        });
+        let enough = sides.usual_end(run.at).map_or(own, |usual| usual.min(own));
+        if run.started.elapsed() < enough {
+            failure.fault = Fault::Hurried;
+        }
+        failure
+    }
+
     fn failed(&mut self, run: Running, failure: &Failure) {
         let took = run.started.elapsed();
         let rule = failure.fault.rule();
@@ -357,7 +382,7 @@ impl Race<'_> {
         };
         if let Some(alarm) = rule
             .alarm
-            .filter(|_| exact || failure.fault != crate::route::fault::Fault::NoModel)
+            .filter(|_| exact || failure.fault != Fault::NoModel)
         {
             let account = self.trip.sides.get(run.at).map(|side| &side.account);
             let say = account.is_some_and(|account| account.alarm(alarm, Instant::now()));
@@ -373,7 +398,7 @@ impl Race<'_> {
             }
         }
         self.ctx.attempted(attempt);
-        if failure.outcome() == AttemptOutcome::Timeout {
+        if matches!(failure.fault, Fault::Silent | Fault::SlowStart) {
             self.trip.sides.outlasted(run.at, took);
         }
         learn(&run.address, run.permit, Some(failure.fault), took);

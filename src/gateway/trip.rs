@@ -10,6 +10,7 @@ use crate::route::breaker::{Admission, Breaker, Permit, State};
 use crate::route::course::{Admit, Course, Leg, View};
 use crate::route::endpoint::Address;
 use crate::route::fault::{Fault, Feeds, Kind};
+use crate::route::learned::Learned;
 use crate::route::standing::{Account, Standing};
 use crate::table::{Candidate, Decision, Provider, Target, Terms};
 use std::sync::Arc;
@@ -38,6 +39,8 @@ pub(super) struct Side {
 pub(super) struct Sides {
     pub all: Vec<Side>,
     stream: bool,
+    /// Its times are like those of others at the same model.
+    is_usual: bool,
     /// Providers that this request has asked.
     asked: Vec<Arc<Account>>,
     /// Retries that a budget refused.
@@ -55,7 +58,14 @@ pub struct Trip {
 }
 
 impl Trip {
-    pub fn new(gateway: &Gateway, decision: Decision, stream: bool, now: Instant) -> Self {
+    /// `stream`: its beginning is waited for, not the whole answer. `is_usual`:
+    /// it takes as long as others at the same model.
+    pub fn new(
+        gateway: &Gateway,
+        decision: Decision,
+        (stream, is_usual): (bool, bool),
+        now: Instant,
+    ) -> Self {
         let leg = |candidate: &Candidate| Leg {
             is_target: candidate.is_target,
             on: candidate.on,
@@ -83,6 +93,7 @@ impl Trip {
             sides: Sides {
                 all: decision.candidates.into_iter().map(side).collect(),
                 stream,
+                is_usual,
                 asked: Vec::new(),
                 refused: Vec::new(),
             },
@@ -174,11 +185,12 @@ impl Sides {
 
     /// The candidate answered: after `took`, content was there.
     pub fn succeeded(&mut self, at: usize, took: Duration) {
-        let stream = self.stream;
+        if let Some(learned) = self.learned(at) {
+            learned.record(took);
+        }
         let Some(side) = self.all.get_mut(at) else {
             return;
         };
-        side.standing.learned(stream).record(took);
         let now = Instant::now();
         if let Some(permit) = side.permit.take() {
             let target = &side.candidate.target;
@@ -247,8 +259,8 @@ impl Sides {
 
     /// It took at least so long: it was not waited for any longer.
     pub fn outlasted(&self, at: usize, took: Duration) {
-        if let Some(side) = self.all.get(at) {
-            side.standing.learned(self.stream).record(took);
+        if let Some(learned) = self.learned(at) {
+            learned.outlasted(took);
         }
     }
 
@@ -258,9 +270,14 @@ impl Sides {
         all.any(|side| side.standing.last_failure() == Kind::RateLimit)
     }
 
+    fn learned(&self, at: usize) -> Option<&Learned> {
+        let side = self.all.get(at).filter(|_| self.is_usual)?;
+        Some(side.standing.learned(self.stream))
+    }
+
     /// After how long a second candidate is asked beside this one.
     pub fn usual_end(&self, at: usize) -> Option<Duration> {
-        self.all.get(at)?.standing.learned(self.stream).p95()
+        self.learned(at)?.p95()
     }
 }
 
@@ -323,7 +340,7 @@ impl View for Sides {
     }
 
     fn usual(&self, at: usize) -> Option<Duration> {
-        self.all.get(at)?.standing.learned(self.stream).p50()
+        self.learned(at)?.p50()
     }
 
     fn withdraw(&mut self, at: usize) -> bool {
@@ -392,6 +409,8 @@ pub(super) fn learn(address: &Address, permit: Permit, failed: Option<Fault>, to
             address.latency.record(took);
             permit.succeeded(now);
         }
+        // It had no time to answer.
+        Some(_) if failed == Some(Fault::Hurried) => drop(permit),
         Some(Feeds::Both) => {
             address.latency.record(took.max(FAILED));
             permit.failed(now, None);

@@ -16,6 +16,9 @@ pub enum Fault {
     Silent,
     /// No content came while there was time to ask somebody else.
     SlowStart,
+    /// Nothing came in the time that the client gave, which is less than the
+    /// route gives and no longer than the target may need.
+    Hurried,
     /// 429.
     RateLimited,
     /// 498, 503, 529: more than it can do.
@@ -114,12 +117,13 @@ pub struct Rule {
 }
 
 impl Fault {
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Connect,
         Self::ConnectSilent,
         Self::Reset,
         Self::Silent,
         Self::SlowStart,
+        Self::Hurried,
         Self::RateLimited,
         Self::Overloaded,
         Self::Transient,
@@ -150,6 +154,8 @@ impl Fault {
             Self::Reset => (Some(Error), Soon, Both, None),
             Self::Silent => (Some(Error), Never, Both, None),
             Self::SlowStart => (Some(Error), Never, Both, None),
+            // Else a client could shut a target for all others.
+            Self::Hurried => (Some(Error), Never, Nobody, None),
             Self::RateLimited => (Some(RateLimit), Later, Target, None),
             Self::Overloaded => (Some(Error), Later, Both, None),
             Self::Transient => (Some(Error), Soon, Both, None),
@@ -217,6 +223,7 @@ mod tests {
     fn what_the_client_did_wrong_trips_no_breaker_and_raises_no_alarm() {
         for fault in [
             Fault::Rejected,
+            Fault::Hurried,
             Fault::ContextLength,
             Fault::ContentPolicy,
             Fault::NoCounter,

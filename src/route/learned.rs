@@ -71,6 +71,13 @@ impl Learned {
         self.p95.store(quantile(sorted, 95), Ordering::Relaxed);
     }
 
+    /// An answer was not waited for any longer: it would have taken so long at
+    /// least. That it takes less than usual is nothing that was seen, so it
+    /// counts as the 95th percentile at least.
+    pub fn outlasted(&self, took: Duration) {
+        self.record(self.p95().map_or(took, |usual| usual.max(took)));
+    }
+
     /// Half of the answers took no longer. `None` before [`MIN_SAMPLES`].
     pub fn p50(&self) -> Option<Duration> {
         known(&self.p50)
@@ -136,6 +143,19 @@ mod tests {
         assert_eq!(quantiles(&recorded([])), (None, None));
         assert_eq!(quantiles(&recorded([1, 2, 3, 4])), (None, None));
         assert_eq!(quantiles(&recorded([5, 1, 4, 2, 3])), (Some(3), Some(5)));
+    }
+
+    #[test]
+    fn who_was_not_waited_for_does_not_look_fast() {
+        let learned = recorded([100; 64]);
+        for _ in 0..200 {
+            learned.outlasted(Duration::from_millis(3));
+        }
+        assert_eq!(quantiles(&learned), (Some(100), Some(100)));
+        for _ in 0..64 {
+            learned.outlasted(Duration::from_millis(700));
+        }
+        assert_eq!(quantiles(&learned), (Some(700), Some(700)));
     }
 
     #[test]
