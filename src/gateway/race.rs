@@ -256,7 +256,10 @@ impl Race<'_> {
                 }
                 Ok(News::Hedge) => {
                     hedge = None;
-                    self.hedge(first).await?;
+                    if let Err(stop) = self.hedge(first).await {
+                        self.cancel();
+                        return Err(stop);
+                    }
                 }
                 Ok(News::Done(i, result)) => {
                     let run = self.running.swap_remove(i);
@@ -266,6 +269,10 @@ impl Race<'_> {
                             let at = run.at;
                             let failure = self.judged(&run, failure);
                             self.failed(run, &failure);
+                            // The same would happen with the other one.
+                            if failure.fault.rule().kind.is_none() {
+                                self.cut_off();
+                            }
                             if self.running.is_empty() {
                                 return Ok(Ended::Failed(at, Box::new(failure)));
                             }
@@ -292,7 +299,11 @@ impl Race<'_> {
         let Some(other) = self.trip.course.hedge(first, &mut self.trip.sides) else {
             return Ok(());
         };
+        // While its name resolves, nobody would listen to the first.
+        let side = self.trip.sides.get(other);
+        let is_resolved = side.is_some_and(|s| s.candidate.target.provider.pool.is_resolved());
         let sending = sending(self.trip, other, self.write).ok();
+        let sending = sending.filter(|_| is_resolved);
         let sending = sending.filter(|s| !matches!(s.lane, Lane::Estimate { .. }));
         let taken = sending.filter(|_| route.take(&caps, Instant::now()));
         let Some(sending) = taken else {
