@@ -50,6 +50,7 @@ mod metrics;
 mod packaging;
 mod reload;
 mod retries;
+mod review_failover;
 mod sdk;
 mod stop;
 mod storm;
