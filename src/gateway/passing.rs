@@ -67,6 +67,9 @@ impl Reading {
         }
         match progress {
             Progress::Malformed => Step::Skip,
+            Progress::Done if self.is_amid_a_call() => {
+                Step::Lost("a tool call that did not finish")
+            }
             Progress::Done => {
                 self.finished = true;
                 Step::Last
@@ -87,10 +90,18 @@ impl Reading {
     pub fn is_whole(&self, rest: &[u8]) -> bool {
         // A [DONE] without its blank line is still a farewell.
         let waved = progress(self.operation, &Event::parse(rest)) == Progress::Done;
+        let waved = waved && !self.is_amid_a_call();
         match self.operation.has_end() {
             true => self.finished || waved,
             false => rest.is_empty() || waved,
         }
+    }
+
+    /// Whether a farewell would come in the middle of a call's arguments. With
+    /// several answers nobody can tell whose.
+    fn is_amid_a_call(&self) -> bool {
+        let chats = self.operation.speech() == Speech::OpenAi;
+        chats && self.choices == 1 && self.faults.calling
     }
 
     /// Keeps account of tool calls.
@@ -101,7 +112,11 @@ impl Reading {
         match self.operation.speech() {
             Speech::OpenAi if ends => {
                 let calls = has("\"tool_calls\"") || has("\"function_call\"");
-                faults.finishes(calls)
+                let calling = faults.calling;
+                faults.finishes(calls)?;
+                // Another answer's call may still be under way.
+                faults.calling = calling && self.choices != 1;
+                Ok(())
             }
             Speech::OpenAi if has("\"arguments\"") => faults.calls(has("\"name\"")),
             Speech::OpenAi => Ok(()),
@@ -278,6 +293,29 @@ mod tests {
         assert_eq!(steps(&[BROKEN, CALL, MORE, FINISH_CALLS])[1..], [SEND; 3]);
         // Some providers never repeat nor name; nothing was left out there.
         assert_eq!(steps(&[MORE, FINISH_CALLS]), [SEND; 2]);
+    }
+
+    #[test]
+    fn a_farewell_amid_a_call_is_none() {
+        let done = "data: [DONE]";
+        let seen = steps(&[CALL, MORE, done]);
+        assert_eq!(seen[2], Step::Lost("a tool call that did not finish"));
+        assert_eq!(steps(&[CALL, MORE, FINISH_CALLS, done])[3], Step::Last);
+        assert_eq!(steps(&[TEXT, done])[1], Step::Last);
+        let mut reading = Reading::new(Operation::ChatCompletions, 1);
+        reading.step(format!("{CALL}\n\n").as_bytes(), false);
+        assert!(!reading.is_whole(b"data: [DONE]"));
+    }
+
+    #[test]
+    fn a_call_with_a_hole_is_lost_though_another_answer_has_finished() {
+        let mut reading = Reading::new(Operation::ChatCompletions, 2);
+        let mut step = |event: &str| reading.step(format!("{event}\n\n").as_bytes(), false);
+        for event in [CALL, MORE, FINISH_CALLS] {
+            assert_eq!(step(event), SEND);
+        }
+        assert!(matches!(step(BROKEN), Step::Lost(_)));
+        assert_eq!(step("data: [DONE]"), Step::Last);
     }
 
     #[test]
