@@ -109,10 +109,10 @@ impl Race<'_> {
         start: Start,
         watch: Arc<Stopwatch>,
     ) -> Result<Option<Failure>, Stop> {
-        let at = start.at;
-        watch.enter(Phase::Connecting, Instant::now());
+        let (at, began) = (start.at, Instant::now());
+        watch.enter(Phase::Connecting, began);
         let Some(picked) = self.pick(at).await? else {
-            return Ok(self.unresolved(&start));
+            return Ok(self.unresolved(&start, began.elapsed()));
         };
         self.trip.sides.asks(at);
         let Some(plan) = self.plan(&start, &picked.address, watch) else {
@@ -174,13 +174,17 @@ impl Race<'_> {
     }
 
     /// Writes down an attempt that ended at its provider's name.
-    fn unresolved(&mut self, start: &Start) -> Option<Failure> {
+    fn unresolved(&mut self, start: &Start, took: Duration) -> Option<Failure> {
         let side = self.trip.sides.get(start.at)?;
         let target = &side.candidate.target;
         if target.provider.pool.is_resolved() {
             return None;
         }
-        let failure = Failure::unresolved();
+        let mut failure = Failure::unresolved();
+        // Whoever has waited for it once has no time to wait again.
+        if took >= target.provider.timeouts.connect {
+            failure.fault = Fault::ConnectSilent;
+        }
         let origins = &target.provider.pool.spec().origins;
         let attempt = Attempt {
             provider: Arc::clone(&target.provider.name),
@@ -190,7 +194,7 @@ impl Race<'_> {
             outcome: failure.outcome(),
             status: None,
             request_id: None,
-            duration: Duration::ZERO,
+            duration: took,
             first_token: None,
         };
         self.trip.sides.asks(start.at);
