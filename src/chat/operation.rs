@@ -144,6 +144,21 @@ impl Operation {
         self.has_done() || matches!(self, Self::Messages | Self::Responses)
     }
 
+    /// Whether `stream` means anything to it.
+    pub const fn streams(self) -> bool {
+        self.has_end()
+            || matches!(
+                self,
+                Self::ImageGenerations | Self::ImageEdits | Self::Transcriptions
+            )
+    }
+
+    /// Whether every model answers with a stream where one is asked for. Models
+    /// of images and of sounds may give a whole answer all the same.
+    pub const fn promises_stream(self) -> bool {
+        self.has_end()
+    }
+
     /// Whether the answer is a number of tokens.
     pub const fn counts(self) -> bool {
         matches!(self, Self::CountTokens | Self::InputTokens)

@@ -211,13 +211,13 @@ impl Ctx {
         }
     }
 
-    pub(super) fn routed(&mut self, decision: &Decision) {
+    pub(super) fn routed(&mut self, decision: &Decision, operation: Operation) {
         self.record.route = Some(Arc::clone(&decision.route));
         let terms = &decision.terms;
         self.covers_answer = terms.covers_answer;
         let asked = self.asked_deadline.unwrap_or(Duration::MAX);
         self.deadline = terms.deadline.min(asked);
-        if self.record.stream {
+        if self.record.stream && operation.promises_stream() {
             self.company = Company::of(terms, Instant::now());
         }
     }

@@ -60,7 +60,8 @@ pub async fn run(
     // To count tokens takes a moment, and says nothing of answers.
     let is_usual = !outgoing.call.operation.counts();
     let mut trip = Trip::new(gateway, decision, (begins, is_usual), Instant::now());
-    if stream && trip.terms.early_headers {
+    let promises = outgoing.call.operation.promises_stream();
+    if stream && promises && trip.terms.early_headers {
         vigil::greet(session, ctx).await?;
     }
     let strict = trip.terms.strict;
@@ -193,9 +194,10 @@ impl Dispatch<'_> {
         let sending = match self.sending(at) {
             Ok(sending) => sending,
             // Another target may be able to carry it; and one that could, and
-            // failed, says more than this.
+            // failed, says more than this, unless nobody could read it.
             Err(error) => {
-                if self.last.is_none() {
+                let is_wrong = matches!(self.outgoing.parsed.get(), Some(Err(_)));
+                if is_wrong || self.last.is_none() {
                     self.ctx.returned = Returned::default();
                     self.last = Some(error);
                 }

@@ -48,7 +48,9 @@ pub(super) async fn events(
         match rest.next().await {
             Ok(Some(piece)) => framer.push(piece),
             // Whether that was all is asked again where it is sent.
-            Ok(None) if reading.finished => return Ok(rest.events(held, framer)),
+            Ok(None) if reading.finished || framer.rest() == 0 && reading.is_whole(b"") => {
+                return Ok(rest.events(held, framer));
+            }
             Ok(None) => return Err(Failure::reset("the stream ended early")),
             Err(_) if reading.finished => return Ok(rest.events(held, framer)),
             Err(failure) => return Err(failure),

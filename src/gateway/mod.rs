@@ -143,14 +143,17 @@ impl Gateway {
     ) -> Result<(), Stop> {
         let body = intake::body(session, ctx).await?;
         let depth = ctx.table.limits.json_depth;
-        let request = chat::inspect(call.operation, call.media, &call.content_type, &body, depth)
-            .map_err(|e| refuse_body(&e))?;
+        let mut request =
+            chat::inspect(call.operation, call.media, &call.content_type, &body, depth)
+                .map_err(|e| refuse_body(&e))?;
+        // Elsewhere it is a member that nobody knows.
+        request.stream &= call.operation.streams();
         ctx.asked(&request);
         let decision = ctx
             .table
             .decide(who, &request.model, ctx.seed)
             .map_err(|r| refuse_model(r, &request.model))?;
-        ctx.routed(&decision);
+        ctx.routed(&decision, call.operation);
         let outgoing = dispatch::Outgoing {
             call,
             request,
