@@ -236,3 +236,94 @@ fn a_stream_that_is_continued_keeps_to_the_clients_deadline() {
     assert_eq!(b.count(), 1);
     assert!(!gateway.stderr().contains("already sent"));
 }
+
+#[test]
+fn who_is_overloaded_leads_to_the_fallback_for_errors_also_while_left_alone() {
+    let busy = status(503, &["retry-after: 60"], "{}");
+    let (a, b) = (Provider::start(busy), Provider::start(chat("b")));
+    let gateway = Gateway::start(
+        &[
+            provider_with("a", &a, STURDY),
+            provider_with("b", &b, STURDY),
+            model("m", &["a/one"]),
+            "on_error = [\"b/two\"]\nretries = 0\ndeadline = \"20s\"\n".to_owned(),
+            model("n", &["a/other"]),
+            "on_error = [\"b/two\"]\nretries = 0\ndeadline = \"20s\"\n".to_owned(),
+            own_key(),
+        ]
+        .concat(),
+    );
+    for _ in 0..3 {
+        let answer = gateway.chat("m");
+        assert_eq!(answer.content(), "b", "{}", answer.text());
+    }
+    assert_eq!((a.count(), b.count()), (1, 3));
+    // A limit of the rate is not what that fallback is for.
+    a.become_script(status(429, &["retry-after: 60"], "{}"));
+    for _ in 0..2 {
+        assert_eq!(gateway.chat("n").status, 429);
+    }
+    assert_eq!((a.count(), b.count()), (2, 3));
+}
+
+#[test]
+fn a_stream_that_has_no_farewell_can_be_held() {
+    let picture = json!({"type": "image_generation.completed", "b64_json": "aGk="}).to_string();
+    let sent = picture.clone();
+    let a = Provider::start(Arc::new(move |_, wire| {
+        wire.stream_head()?;
+        wire.event(&sent)?;
+        wire.end()
+    }));
+    let gateway = Gateway::start(
+        &[
+            provider_with("a", &a, STURDY),
+            model("m", &["a/one"]),
+            "on_break = \"hold\"\nretries = 0\n".to_owned(),
+            own_key(),
+        ]
+        .concat(),
+    );
+    let body = json!({"model": "m", "prompt": "a cat", "stream": true});
+    let asked = Request::post("/v1/images/generations").key(KEY);
+    let answer = gateway.call(&asked.json(body.to_string()));
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert!(answer.text().contains(&picture), "{}", answer.text());
+}
+
+#[test]
+fn nobody_is_promised_a_stream_where_there_may_be_none() {
+    let body = r#"{"data":[{"b64_json":"aGk="}],"totalTokens":42}"#;
+    let a = Provider::start(status(200, &[], body));
+    let url = a.base_url();
+    let gateway = Gateway::start(
+        &[
+            provider_with("a", &a, STURDY),
+            format!(
+                "[providers.g]\ndialect = \"gemini\"\nbase_url = \"{url}\"\ncredential = \"env:{}\"\n",
+                crate::gateway::SECRET_VARIABLE
+            ),
+            model("m", &["a/one"]),
+            "early_headers = true\n".to_owned(),
+            model("n", &["g/gemini-2.5-flash"]),
+            "early_headers = true\n".to_owned(),
+            own_key(),
+        ]
+        .concat(),
+    );
+    let call = |path: &str, body: Value| {
+        let answer = gateway.call(&Request::post(path).key(KEY).json(body.to_string()));
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+        assert!(
+            !answer.text().contains("error"),
+            "{path}: {}",
+            answer.text()
+        );
+        answer.text()
+    };
+    let picture = json!({"model": "m", "prompt": "a cat", "stream": true});
+    assert!(call("/v1/images/generations", picture).contains("aGk="));
+    let count =
+        json!({"model": "n", "stream": true, "messages": [{"role": "user", "content": "hi"}]});
+    assert!(call("/v1/messages/count_tokens", count).contains("42"));
+}
