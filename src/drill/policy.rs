@@ -2,8 +2,9 @@
 //! whether it is kept.
 
 use super::fault::{Fault, LONGEST, Limit};
-use crate::config::{Breaker, Config, Covers, Model, OnBreak, Provider, TargetName, Timeouts};
+use crate::config::{Breaker, Config, Covers, Model, OnBreak, TargetName, Timeouts};
 use crate::route::fault::Kind;
+use crate::table::merged;
 use std::time::Duration;
 
 /// Who is asked after a prompt that is too long.
@@ -64,7 +65,7 @@ impl Policy {
             on_break: model.on_break,
             told_in_stream: model.early_headers || model.keep_alive.is_some(),
             hedged: model.hedge.is_some(),
-            timeouts: timeouts(model, provider),
+            timeouts: merged(&model.timeouts, &provider.timeouts),
             on_error: more || leads(&model.on_error),
             on_rate_limit: more || leads(&model.on_rate_limit),
             on_context_length: match &model.on_context_length {
@@ -150,22 +151,6 @@ pub fn others(model: &Model) -> impl Iterator<Item = &TargetName> {
 
 fn forgiving(budget: f64, breaker: &Breaker) -> bool {
     budget > 0.0 && breaker.consecutive_failures > 1
-}
-
-/// An attempt's limits: the route's go before the provider's.
-fn timeouts(model: &Model, provider: &Provider) -> Timeouts {
-    let (route, own) = (&model.timeouts, provider.timeouts.clone());
-    Timeouts {
-        first_byte: route.first_byte.unwrap_or(own.first_byte),
-        first_token: route.first_token.unwrap_or(own.first_token),
-        idle: route.idle.unwrap_or(own.idle),
-        stall: route.stall.unwrap_or(own.stall),
-        min_tokens_per_second: route
-            .min_tokens_per_second
-            .unwrap_or(own.min_tokens_per_second),
-        rate_window: route.rate_window.unwrap_or(own.rate_window),
-        ..own
-    }
 }
 
 #[cfg(test)]

@@ -35,6 +35,16 @@ pub(super) struct Side {
     pub sending: Option<Arc<Sending>>,
 }
 
+impl Side {
+    /// Gives the target's breaker a verdict.
+    fn verdict(&self, give: impl FnOnce(Instant)) {
+        let now = Instant::now();
+        let target = &self.candidate.target;
+        let breaker = &self.standing.breaker;
+        told(&target.provider, &target.model, breaker, now, || give(now));
+    }
+}
+
 /// All candidates.
 pub(super) struct Sides {
     pub all: Vec<Side>,
@@ -191,18 +201,8 @@ impl Sides {
         let Some(side) = self.all.get_mut(at) else {
             return;
         };
-        let now = Instant::now();
         if let Some(permit) = side.permit.take() {
-            let target = &side.candidate.target;
-            told(
-                &target.provider,
-                &target.model,
-                &side.standing.breaker,
-                now,
-                || {
-                    permit.succeeded(now);
-                },
-            );
+            side.verdict(|now| permit.succeeded(now));
         }
     }
 
@@ -230,20 +230,10 @@ impl Sides {
         if failure.fault.rule().feeds == Feeds::Nobody || invented {
             return;
         }
-        let now = Instant::now();
-        let target = &side.candidate.target;
         if let Some(kind) = failure.fault.rule().kind {
             side.standing.failed_by(kind);
         }
-        told(
-            &target.provider,
-            &target.model,
-            &side.standing.breaker,
-            now,
-            || {
-                permit.failed(now, failure.retry_after);
-            },
-        );
+        side.verdict(|now| permit.failed(now, failure.retry_after));
     }
 
     /// The candidate is given up without a verdict. What was paid for a retry

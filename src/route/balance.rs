@@ -205,9 +205,13 @@ impl Pool {
         let now = Instant::now();
         let single = self.is_single();
         let usable = |a: &Arc<Address>| single || a.breaker.peek(now).shut.is_none();
-        let all = self.health().into_iter();
-        all.filter(|(_, healthy)| *healthy)
-            .any(|(a, _)| usable(&a) && !is_among(&a, tried))
+        let backends = each!(&self.balancer, lb => lb.backends());
+        let all = backends.get_backend();
+        let mut healthy = all.iter().filter(|b| backends.ready(b)).filter_map(shared);
+        healthy.any(|s| {
+            let mut addresses = s.addresses.iter();
+            addresses.any(|a| usable(a) && !is_among(a, tried))
+        })
     }
 
     async fn ready(&self) {

@@ -16,7 +16,7 @@ mod terms;
 
 pub use crate::config::{Limits, OnBreak, Times};
 pub use provider::{Dialect, Provider, Timeouts};
-pub use terms::{Hedge, Terms};
+pub use terms::{Hedge, Terms, merged};
 
 use crate::identity::{KeyRing, Principal};
 use crate::route::decide::{Choice, Order, decide};

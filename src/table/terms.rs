@@ -71,17 +71,21 @@ impl Terms {
 
     /// An attempt's limits at a provider that has these of its own.
     pub fn timeouts(&self, own: &Timeouts) -> Timeouts {
-        let route = &self.timeouts;
-        Timeouts {
-            first_byte: route.first_byte.unwrap_or(own.first_byte),
-            first_token: route.first_token.unwrap_or(own.first_token),
-            idle: route.idle.unwrap_or(own.idle),
-            stall: route.stall.unwrap_or(own.stall),
-            min_tokens_per_second: route
-                .min_tokens_per_second
-                .unwrap_or(own.min_tokens_per_second),
-            rate_window: route.rate_window.unwrap_or(own.rate_window),
-            ..own.clone()
-        }
+        merged(&self.timeouts, own)
+    }
+}
+
+/// Limits of an attempt: the route's go before the provider's.
+pub fn merged(route: &RouteTimeouts, own: &Timeouts) -> Timeouts {
+    Timeouts {
+        first_byte: route.first_byte.unwrap_or(own.first_byte),
+        first_token: route.first_token.unwrap_or(own.first_token),
+        idle: route.idle.unwrap_or(own.idle),
+        stall: route.stall.unwrap_or(own.stall),
+        min_tokens_per_second: route
+            .min_tokens_per_second
+            .unwrap_or(own.min_tokens_per_second),
+        rate_window: route.rate_window.unwrap_or(own.rate_window),
+        ..own.clone()
     }
 }
