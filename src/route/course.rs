@@ -224,9 +224,12 @@ impl Course {
         let Some(kind) = rule.kind else {
             return Step::End(End::Stop);
         };
-        // Without a time to come back at, being busy is as good as an error.
+        // Without a time to come back at, being busy is as good as an error. With one, an error is
+        // as good as being busy, but at another endpoint, which has not asked for anything.
+        let told = report.retry_after.filter(|after| !after.is_zero());
         let again = match rule.again {
             Again::Later if kind == Kind::Error && report.retry_after.is_none() => Again::Soon,
+            Again::Soon if told.is_some() && !view.has_other_endpoint(at) => Again::Later,
             again => again,
         };
         if let Some(step) = self.again(at, again, report, view) {

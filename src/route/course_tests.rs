@@ -220,6 +220,39 @@ fn a_rate_limit_that_does_not_fit_is_told_at_once() {
 }
 
 #[test]
+fn an_error_that_says_when_to_come_back_is_waited_for_like_a_rate_limit() {
+    let after = Duration::from_secs(3);
+    let wait = Step::Wait {
+        at: 0,
+        pause: after,
+    };
+    for fault in [Fault::Server, Fault::Transient, Fault::Conflict] {
+        let told = report(fault, Some(after));
+        let mut world = World::new();
+        let mut course = Course::new([target()], 1);
+        start(&mut course, &mut world);
+        assert_eq!(course.failed(0, &told, &mut world), wait, "{fault:?}");
+        // Another one is not waited for.
+        let mut course = Course::new([target(), target()], 1);
+        start(&mut course, &mut world);
+        let step = course.failed(0, &told, &mut world);
+        assert_eq!(step, tries(1, Role::Fallback), "{fault:?}");
+        // Nor is another endpoint, which has said nothing.
+        world.endpoints.insert(0, 2);
+        let mut course = Course::new([target()], 1);
+        start(&mut course, &mut world);
+        let step = course.failed(0, &told, &mut world);
+        assert_eq!(step, tries(0, Role::Retry), "{fault:?}");
+        // Zero asks for nothing.
+        let mut world = World::new();
+        let mut course = Course::new([target(), target()], 1);
+        start(&mut course, &mut world);
+        let step = course.failed(0, &report(fault, Some(Duration::ZERO)), &mut world);
+        assert!(matches!(step, Step::Wait { at: 0, pause } if pause < PAUSE));
+    }
+}
+
+#[test]
 fn open_breakers_are_passed_by_and_the_last_resort_is_the_first() {
     let mut world = World::new();
     world.shut.insert(0, (Duration::from_secs(5), false));

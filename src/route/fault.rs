@@ -67,7 +67,7 @@ pub enum Again {
     Never,
     /// At another of its endpoints, if there is one.
     Elsewhere,
-    /// There, or after a short pause.
+    /// There, or after a short pause; as `Later` if it said when.
     Soon,
     /// When its `Retry-After` has passed, if nobody else can be asked.
     Later,
