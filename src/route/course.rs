@@ -228,7 +228,7 @@ impl Course {
         // as good as being busy, but at another endpoint, which has not asked for anything.
         let told = report.retry_after.filter(|after| !after.is_zero());
         let again = match rule.again {
-            Again::Later if kind == Kind::Error && report.retry_after.is_none() => Again::Soon,
+            Again::Later if kind == Kind::Error && told.is_none() => Again::Soon,
             Again::Soon if told.is_some() && !view.has_other_endpoint(at) => Again::Later,
             again => again,
         };

@@ -41,6 +41,7 @@ mod endpoints;
 mod errors;
 mod failover;
 mod faults;
+mod graded;
 mod headers;
 mod hedging;
 mod http2_tls;
