@@ -238,9 +238,7 @@ impl Course {
         let tries = self.states.get(at).map_or(0, |s| s.tries);
         let resume = (again == Again::Later && tries <= self.retries).then(|| {
             let pause = jitter(SLOWER_PAUSE, tries, report.chance);
-            report
-                .elapsed
-                .saturating_add(report.retry_after.unwrap_or(pause))
+            report.elapsed.saturating_add(told.unwrap_or(pause))
         });
         if let Some(state) = self.states.get_mut(at) {
             state.open = false;
