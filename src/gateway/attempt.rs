@@ -371,6 +371,7 @@ async fn events(plan: &Plan, mut open: Open, mut by: Instant) -> Result<Body, Fa
     let mut held = Vec::new();
     let mut held_bytes = 0_usize;
     let mut empty_bytes = 0_usize;
+    let mut is_headless = false;
     loop {
         let Some(piece) = read(&mut open, by).await? else {
             return Err(Failure::truncated(
@@ -384,7 +385,12 @@ async fn events(plan: &Plan, mut open: Open, mut by: Instant) -> Result<Body, Fa
             .map_err(|_| Failure::invalid("an event over the limit"))?
         {
             let event = Event::parse(&raw);
-            match progress(plan.operation, &event) {
+            let progress = progress(plan.operation, &event);
+            // What opens a stream of named events is said once, and without it
+            // the rest has no meaning to its client.
+            is_headless |=
+                progress == Progress::Malformed && plan.operation.speech() != Speech::OpenAi;
+            match progress {
                 Progress::Nothing | Progress::Malformed => {
                     held_bytes = held_bytes.saturating_add(raw.len());
                     if held_bytes <= HELD {
@@ -406,6 +412,10 @@ async fn events(plan: &Plan, mut open: Open, mut by: Instant) -> Result<Body, Fa
                     return Err(failure);
                 }
                 Progress::Chunk | Progress::Finish | Progress::Done => {
+                    if is_headless {
+                        open.cancel().await;
+                        return Err(Failure::invalid("a stream without its beginning"));
+                    }
                     held.push(raw);
                     if plan.hold {
                         return held::events(plan, open, held, framer).await;

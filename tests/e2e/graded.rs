@@ -409,7 +409,7 @@ fn late() -> Vec<Case> {
 /// Streams that break. Before the first word the same is asked again; after it somebody else goes on, or the client
 /// is told in band: of neither llmock knows.
 fn broken(form: Form) -> Vec<Case> {
-    use Got::{Headless, Refused, Short, Told, Whole};
+    use Got::{Refused, Short, Told, Whole};
     let (early, amid) = ([0, form.opening], form.opening + 2);
     let mut all = Vec::new();
     let mut add = |kind: &str, after: u32, alone: Outcome, two: Outcome| {
@@ -433,10 +433,19 @@ fn broken(form: Form) -> Vec<Case> {
     // Left out and counted, so that one event does not cost the whole answer. llmock's warning is true of it: a word
     // is missing where it stood, or whatever else the event said.
     for after in [0, form.opening, amid] {
-        let got = match (after < form.opening, form.dialect) {
-            (true, "anthropic") => Headless,
-            (true, _) => Whole,
-            (false, _) => Short,
+        // What opens Anthropic's streams cannot be done without: somebody else is asked.
+        if after < form.opening && form.dialect == "anthropic" {
+            add(
+                "malformed",
+                after,
+                outcome(Refused(502), 1, 0),
+                outcome(Whole, 1, 1),
+            );
+            continue;
+        }
+        let got = match after < form.opening {
+            true => Whole,
+            false => Short,
         };
         let left_out = outcome(got, 1, 0).but("malformed_chunk_ignored");
         add("malformed", after, left_out.clone(), left_out);
