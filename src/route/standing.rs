@@ -5,7 +5,7 @@
 //! client that asks for invented models cannot fill the memory: a provider has
 //! at most [`TARGETS`] of them here, and those that nobody needs make room.
 
-use super::breaker::{Breaker, Settings};
+use super::breaker::{Breaker, Settings, State};
 use super::budget::Budget;
 use super::fault::{Alarm, Kind};
 use super::hedging::Hedging;
@@ -118,6 +118,10 @@ impl Account {
         if known.len() >= TARGETS {
             known.retain(|_, standing| standing.matters(now));
         }
+        // What everybody knows goes before those who come now have no breaker.
+        if known.len() >= TARGETS {
+            known.retain(|_, standing| standing.breaker.peek(now).state == State::Open);
+        }
         if known.len() >= TARGETS {
             return fresh;
         }
@@ -221,7 +225,7 @@ fn find<T>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::route::breaker::{Admission, State};
+    use crate::route::breaker::Admission;
 
     const SETTINGS: Settings = Settings {
         consecutive_failures: 1,
@@ -247,6 +251,30 @@ mod tests {
         board.retain(|provider| provider != "p", |_| true);
         let new = board.provider(&name, SETTINGS, 0.2).target("m", now);
         assert!(matches!(new.breaker.admit(now), Admission::Admitted(_)));
+    }
+
+    #[test]
+    fn there_is_room_for_who_comes_now_however_much_is_known() {
+        let (board, now, name) = (Board::default(), Instant::now(), "p".into());
+        let settings = Settings {
+            consecutive_failures: 2,
+            ..SETTINGS
+        };
+        let account = board.provider(&name, settings, 0.2);
+        let open = account.target("open", now);
+        fail(&open, now);
+        fail(&open, now);
+        for i in 0..TARGETS {
+            fail(&account.target(&format!("failed-once-{i}"), now), now);
+        }
+        for _ in 0..2 {
+            fail(&account.target("new", now), now);
+        }
+        for model in ["new", "open"] {
+            let state = account.target(model, now).breaker.peek(now).state;
+            assert_eq!(state, State::Open, "{model}");
+        }
+        assert!(account.targets().len() <= TARGETS);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::gateway::{Gateway, KEY, chat_request, model, own_key, provider_with, 
 use crate::provider::{
     Cut, Provider, Script, chat, cut, delta, fail, finish, silence, status, stream,
 };
-use crate::wait::eventually;
+use crate::wait::{eventually, within};
 
 /// Two failures open it for longer than any test.
 const SHARP: &str =
@@ -98,7 +98,7 @@ fn the_deadline_of_a_route_shuts_a_silent_target_out() {
 fn a_hedge_that_the_caps_refuse_costs_no_retry() {
     // Its time is what is tried here.
     let slow: Script = Arc::new(|request, wire| {
-        std::thread::sleep(Duration::from_millis(200));
+        within(Duration::from_millis(200), || None::<()>);
         chat("slow")(request, wire)
     });
     let a = Provider::start(slow);
