@@ -59,7 +59,7 @@ pub async fn run(
     let begins = stream && decision.terms.on_break != OnBreak::Hold;
     // To count tokens takes a moment, and says nothing of answers.
     let is_usual = !outgoing.call.operation.counts();
-    let mut trip = Trip::new(gateway, decision, (begins, is_usual), Instant::now());
+    let mut trip = Trip::new(gateway, decision, (begins, is_usual), ctx.chance());
     let promises = outgoing.call.operation.promises_stream();
     if stream && promises && trip.terms.early_headers {
         vigil::greet(session, ctx).await?;

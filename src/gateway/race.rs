@@ -348,10 +348,10 @@ impl Race<'_> {
         };
         self.ctx.attempted(attempt);
         let at = run.at;
-        self.trip.sides.succeeded(at, took);
         self.trip.serving = Some(at);
-        self.ctx.serving_from = self.trip.sides.serving(at, Arc::clone(&run.address));
-        learn(&run.address, run.permit, None, served.head_after);
+        run.address.latency.record(served.head_after);
+        let sides = &mut self.trip.sides;
+        self.ctx.serving_from = sides.serving(at, took, run.address, run.permit);
         Ended::Served(at, Box::new(served))
     }
 
@@ -416,7 +416,7 @@ impl Race<'_> {
         if matches!(failure.fault, Fault::Silent | Fault::SlowStart) {
             self.trip.sides.outlasted(run.at, took);
         }
-        learn(&run.address, run.permit, Some(failure.fault), took);
+        learn(&run.address, run.permit, failure.fault, took);
     }
 
     /// Nobody waits any more.

@@ -8,6 +8,11 @@ use pingora_proxy::Session;
 /// Tells what became of the request, once.
 pub fn run(gateway: &Gateway, _session: &Session, ctx: &mut Ctx) {
     ctx.count_serving();
+    if let Some(serving) = ctx.serving_from.take()
+        && ctx.record.outcome == Outcome::Ok
+    {
+        serving.done();
+    }
     let record = Record {
         request_id: std::mem::take(&mut ctx.request_id),
         trace_id: Some(std::mem::take(&mut ctx.trace.trace_id)),

@@ -69,13 +69,14 @@ pub struct Trip {
 
 impl Trip {
     /// `stream`: its beginning is waited for, not the whole answer. `is_usual`:
-    /// it takes as long as others at the same model.
+    /// it takes as long as others at the same model. `chance`: this request's.
     pub fn new(
         gateway: &Gateway,
         decision: Decision,
         (stream, is_usual): (bool, bool),
-        now: Instant,
+        chance: u64,
     ) -> Self {
+        let now = Instant::now();
         let leg = |candidate: &Candidate| Leg {
             is_target: candidate.is_target,
             on: candidate.on,
@@ -99,7 +100,7 @@ impl Trip {
             }
         };
         Self {
-            course: Course::new(legs, decision.terms.retries),
+            course: Course::new(legs, decision.terms.retries).with_chance(chance),
             sides: Sides {
                 all: decision.candidates.into_iter().map(side).collect(),
                 stream,
@@ -144,16 +145,31 @@ pub struct Serving {
     provider: Arc<Provider>,
     model: String,
     standing: Arc<Standing>,
+    /// The verdict on the target, and on its endpoint, where it waits for the
+    /// end: a stream that always breaks off would else look well every other
+    /// time. A probe's does not wait: nobody else gets through meanwhile.
+    permits: [Option<Permit>; 2],
 }
 
 impl Serving {
+    /// The answer has come to its end.
+    pub fn done(self) {
+        let now = Instant::now();
+        for permit in self.permits.into_iter().flatten() {
+            permit.succeeded(now);
+        }
+    }
+
     /// The stream has broken off, and that is the provider's doing.
     pub fn broke(self) {
         let now = Instant::now();
-        self.address.breaker.force(now).failed(now, None);
+        let [target, endpoint] = self.permits;
         let breaker = &self.standing.breaker;
+        let target = target.unwrap_or_else(|| breaker.force(now));
+        let endpoint = endpoint.unwrap_or_else(|| self.address.breaker.force(now));
+        endpoint.failed(now, None);
         told(&self.provider, &self.model, breaker, now, || {
-            breaker.force(now).failed(now, None);
+            target.failed(now, None);
         });
     }
 }
@@ -193,24 +209,30 @@ impl Sides {
         }
     }
 
-    /// The candidate answered: after `took`, content was there.
-    pub fn succeeded(&mut self, at: usize, took: Duration) {
+    /// The candidate answers, from `address`: after `took`, content was there.
+    pub fn serving(
+        &mut self,
+        at: usize,
+        took: Duration,
+        address: Arc<Address>,
+        endpoint: Permit,
+    ) -> Option<Serving> {
         if let Some(learned) = self.learned(at) {
             learned.record(took);
         }
-        let Some(side) = self.all.get_mut(at) else {
-            return;
-        };
-        if let Some(permit) = side.permit.take() {
+        let waits = |permit: &Permit| self.stream && !permit.is_probe();
+        let side = self.all.get_mut(at)?;
+        let mut permits = [side.permit.take(), Some(endpoint)];
+        let [target, endpoint] = &mut permits;
+        if let Some(permit) = target.take_if(|permit| !waits(permit)) {
             side.verdict(|now| permit.succeeded(now));
         }
-    }
-
-    /// The candidate, served from `address`.
-    pub fn serving(&self, at: usize, address: Arc<Address>) -> Option<Serving> {
-        let side = self.all.get(at)?;
+        if let Some(permit) = endpoint.take_if(|permit| !waits(permit)) {
+            permit.succeeded(Instant::now());
+        }
         Some(Serving {
             address,
+            permits,
             provider: Arc::clone(&side.candidate.target.provider),
             model: side.candidate.target.model.clone(),
             standing: Arc::clone(&side.standing),
@@ -390,22 +412,18 @@ fn told(provider: &Provider, model: &str, breaker: &Breaker, now: Instant, verdi
     }
 }
 
-/// Tells an endpoint's breaker and its balancer how an attempt went. One that
+/// Tells an endpoint's breaker and its balancer how an attempt failed. One that
 /// fails is as good as slow, or it would look new, and be preferred, for ever.
-pub(super) fn learn(address: &Address, permit: Permit, failed: Option<Fault>, took: Duration) {
+pub(super) fn learn(address: &Address, permit: Permit, fault: Fault, took: Duration) {
     let now = Instant::now();
-    match failed.map(|fault| fault.rule().feeds) {
-        None => {
-            address.latency.record(took);
-            permit.succeeded(now);
-        }
+    match fault.rule().feeds {
         // It had no time to answer.
-        Some(_) if failed == Some(Fault::Hurried) => drop(permit),
-        Some(Feeds::Both) => {
+        _ if fault == Fault::Hurried => drop(permit),
+        Feeds::Both => {
             address.latency.record(took.max(FAILED));
             permit.failed(now, None);
         }
         // It answered, whatever it was that it said.
-        Some(Feeds::Target | Feeds::Nobody) => permit.succeeded(now),
+        Feeds::Target | Feeds::Nobody => permit.succeeded(now),
     }
 }

@@ -20,6 +20,10 @@ const SLOWER_PAUSE: Duration = Duration::from_millis(1000);
 /// so many on top of what it usually needs.
 const SPARE: u32 = 8;
 
+/// Who waits for a `Retry-After` waits up to one part in so many longer, so
+/// that not all come back at once.
+const SPREAD: u32 = 10;
+
 /// No pause is longer.
 const LONGEST_PAUSE: Duration = Duration::from_secs(4);
 
@@ -148,6 +152,8 @@ pub struct Course {
     /// Somebody refused the content.
     refused: bool,
     made: usize,
+    /// Chance, for how much longer than told it waits.
+    chance: u64,
 }
 
 impl Course {
@@ -167,7 +173,15 @@ impl Course {
             too_long_for: Vec::new(),
             refused: false,
             made: 0,
+            chance: 0,
         }
+    }
+
+    /// The same with a chance of its own, as each request must have: those that
+    /// wait for the same target then do not come back at the same moment.
+    pub const fn with_chance(mut self, chance: u64) -> Self {
+        self.chance = chance;
+        self
     }
 
     /// Attempts so far.
@@ -440,10 +454,12 @@ impl Course {
         deadline: Duration,
         view: &mut impl View,
     ) -> Step {
-        let pause = then.saturating_sub(elapsed);
+        let told = then.saturating_sub(elapsed);
+        let pause = told.saturating_add(up_to(told / SPREAD, self.chance));
+        let then = elapsed.saturating_add(pause);
         let asked = view.has_asked(at) || self.states.get(at).is_some_and(|s| s.tries > 0);
         if !self.fits(at, then, deadline, view) || (asked && !view.withdraw(at)) {
-            return Step::End(End::Later(pause));
+            return Step::End(End::Later(told));
         }
         Step::Wait { at, pause }
     }
@@ -460,7 +476,13 @@ fn jitter(first: Duration, tries: usize, chance: u64) -> Duration {
     let doublings = u32::try_from(tries.saturating_sub(1))
         .unwrap_or(u32::MAX)
         .min(8);
-    let most = first.saturating_mul(1 << doublings).min(LONGEST_PAUSE);
+    up_to(
+        first.saturating_mul(1 << doublings).min(LONGEST_PAUSE),
+        chance,
+    )
+}
+
+fn up_to(most: Duration, chance: u64) -> Duration {
     let micros = u64::try_from(most.as_micros()).unwrap_or(u64::MAX).max(1);
     Duration::from_micros(chance % micros)
 }

@@ -439,3 +439,24 @@ fn of_two_that_were_asked_at_once_both_failures_count() {
     let step = course.failed(1, &report(Fault::Server, None), &mut world);
     assert_eq!(step, tries(2, Role::Fallback));
 }
+
+#[test]
+fn those_who_wait_for_the_same_target_come_back_one_after_the_other() {
+    let told = Duration::from_secs(2);
+    let pauses: Vec<_> = (1..50_u64)
+        .map(|i| {
+            let mut world = World::new();
+            world.shut.insert(0, (told, true));
+            let chance = i.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            let mut course = Course::new([target()], 1).with_chance(chance);
+            match start(&mut course, &mut world) {
+                Step::Wait { at: 0, pause } => pause,
+                other => panic!("{other:?}"),
+            }
+        })
+        .collect();
+    let most = told + told / SPREAD;
+    assert!(pauses.iter().all(|pause| (told..=most).contains(pause)));
+    let (first, last) = (pauses.iter().min().unwrap(), pauses.iter().max().unwrap());
+    assert!(*last - *first > told / SPREAD / 2, "{first:?} {last:?}");
+}

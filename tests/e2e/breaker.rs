@@ -13,7 +13,8 @@ use crate::gateway::{
 };
 use crate::load::Load;
 use crate::provider::{
-    Provider, Script, chat, delta, error_body, fail, finish, reset, silence, status, stream,
+    Cut, Provider, Script, chat, cut, delta, error_body, fail, finish, reset, silence, status,
+    stream,
 };
 use crate::translation::request;
 use crate::wait::eventually;
@@ -507,4 +508,36 @@ fn a_model_that_a_client_invents_opens_nothing() {
         .key(crate::gateway::KEY)
         .json(chat_body("w/right"));
     assert_eq!(gateway.call(&wild).content(), "right");
+}
+
+#[test]
+fn streams_that_always_break_off_open_it_though_each_has_begun_well() {
+    let breaks = cut(vec![delta("half")], Cut::Reset);
+    let (a, b) = (
+        Provider::start(breaks),
+        Provider::start(stream(vec![delta("b")])),
+    );
+    let config = [
+        provider_with("a", &a, SHARP),
+        provider("b", &b),
+        "[models.m]\ntargets = [\"a/one\", \"b/two\"]\non_break = \"error\"\n".to_owned(),
+        own_key(),
+    ];
+    let gateway = Gateway::start(&config.concat());
+    for _ in 0..2 {
+        assert!(
+            gateway
+                .stream("m")
+                .events()
+                .last()
+                .unwrap()
+                .contains("error")
+        );
+    }
+    // The verdict falls when the request is settled, after the client has all of it.
+    eventually("it is left alone", || {
+        (target(&gateway, "a", "one") == 2.0).then_some(())
+    });
+    assert_eq!(gateway.stream("m").events()[0], delta("b"));
+    assert_eq!(a.count(), 2);
 }
