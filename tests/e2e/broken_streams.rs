@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::client::{Request, Stream};
+use crate::gate::STURDY;
 use crate::gateway::{Gateway, KEY, model, own_key, provider, provider_with};
 use crate::provider::{
     Cut, Provider, Script, Wire, cut, delta, error_body, fail, finish, silence, stream,
@@ -283,7 +284,7 @@ fn a_model_that_cannot_is_asked_anew_and_heard_if_it_says_the_same() {
         Provider::start(fail(500)),
     );
     let config = [
-        provider("first", &first),
+        provider_with("first", &first, STURDY),
         provider("second", &second),
         route(&["first/one", "second/two"], ""),
     ];
