@@ -16,7 +16,7 @@ pub struct Drill {
     #[arg(short = 'c', long = "config", value_name = "FILE")]
     path: PathBuf,
 
-    /// The route: a name in [models], as it stands there
+    /// The route: a name in `[models]`, as it stands there
     #[arg(long, value_name = "NAME")]
     route: String,
 

@@ -4,8 +4,8 @@
 //! A provider on loopback fails in every way that is known ([`fault`]), byte
 //! by byte ([`provider`]). Between it and a client stands the real gateway, a
 //! process of its own ([`child`]) under a copy of the route's policy
-//! ([`copy`]). Each row of the [`catalogue`] says what has to come out and by
-//! when; [`judge`] compares. Nothing of it reaches a real provider, and nobody
+//! ([`mod@copy`]). Each row of the [`catalogue`] says what has to come out and by
+//! when; [`mod@judge`] compares. Nothing of it reaches a real provider, and nobody
 //! is billed.
 //!
 //! All rows run at once, each over an alias and providers of its own, so that a

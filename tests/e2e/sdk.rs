@@ -7,7 +7,11 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
-use crate::gateway::{Gateway, KEY, SECRET_VARIABLE, free_port, key, model};
+use crate::gate::STURDY;
+use crate::gateway::{
+    Gateway, KEY, SECRET_VARIABLE, free_port, key, model, provider, provider_with,
+};
+use crate::provider::{Cut, Provider, cut, delta, fail, finish, silence, stream};
 use crate::wait::{DEADLINE, within};
 
 const NARROW: &str = "tg-sdk-narrow-key";
@@ -154,4 +158,44 @@ fn the_python_sdk_works() {
 #[test]
 fn the_node_sdk_works() {
     run_scripts(OsStr::new("node"), "node", "mjs");
+}
+
+/// What the SDKs make of failover: routes of each kind, over scripted providers.
+fn faltering(program: &OsStr, script: &str) {
+    let breaks = Provider::start(cut(vec![delta("one ")], Cut::Close));
+    let whole: Vec<String> = ["one ", "two ", "three"].map(delta).into();
+    let whole = Provider::start(stream([whole, vec![finish()]].concat()));
+    let (mute, sick) = (Provider::start(silence()), Provider::start(fail(500)));
+    let route = |name: &str, targets: &[&str], rest: &str| model(name, targets) + rest + "\n";
+    let config = [
+        provider_with("breaks", &breaks, STURDY),
+        provider("whole", &whole),
+        provider_with("mute", &mute, STURDY),
+        provider_with("sick", &sick, STURDY),
+        route("continued", &["breaks/m", "whole/m"], ""),
+        route("told", &["breaks/m"], ""),
+        route("early", &["sick/m"], "early_headers = true\nretries = 0"),
+        route(
+            "waiting",
+            &["mute/m", "whole/m"],
+            "keep_alive = \"20ms\"\ntimeouts = { first_byte = \"300ms\" }",
+        ),
+        route("late", &["mute/m"], "deadline = \"200ms\""),
+        route("patient", &["mute/m"], ""),
+        key("wide", KEY, "models = [\"*\"]"),
+    ];
+    let gateway = Gateway::start(&config.concat());
+    let failure = run_script(program, script, &gateway);
+    assert!(failure.is_none(), "{}", failure.unwrap_or_default());
+}
+
+#[test]
+fn the_python_sdks_take_failover_for_what_it_is() {
+    let python = prepared("TOLLGATE_TEST_VENV").join("bin/python");
+    faltering(python.as_os_str(), "python/failover.py");
+}
+
+#[test]
+fn the_node_sdk_takes_failover_for_what_it_is() {
+    faltering(OsStr::new("node"), "node/failover.mjs");
 }
