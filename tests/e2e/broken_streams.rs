@@ -30,6 +30,16 @@ fn route(targets: &[&str], rest: &str) -> String {
     format!("{}{rest}\n{}", model("m", targets), own_key())
 }
 
+/// A gateway with `m` on a first and then a second provider, and further lines of the route.
+fn both(first: &Provider, second: &Provider, rest: &str) -> Gateway {
+    let config = [
+        provider("first", first),
+        provider("second", second),
+        route(&["first/one", "second/two"], rest),
+    ];
+    Gateway::start(&config.concat())
+}
+
 /// A stream of Anthropic's that says `texts`; whole unless it is cut.
 fn claude(texts: &'static [&'static str], how: Option<Cut>) -> Script {
     Arc::new(move |_, wire| {
@@ -526,12 +536,7 @@ fn what_is_more_than_a_text_is_not_continued() {
         Provider::start(cut(vec![delta("one")], Cut::Close)),
         Provider::start(says(&["one two"])),
     );
-    let config = [
-        provider("first", &first),
-        provider("second", &second),
-        route(&["first/one", "second/two"], ""),
-    ];
-    let gateway = Gateway::start(&config.concat());
+    let gateway = both(&first, &second, "");
     let tool =
         json!({"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}});
     for more in [
@@ -557,12 +562,7 @@ fn a_route_that_wants_an_error_gets_one() {
         Provider::start(cut(vec![delta("one")], Cut::Close)),
         Provider::start(says(&["one two"])),
     );
-    let config = [
-        provider("first", &first),
-        provider("second", &second),
-        route(&["first/one", "second/two"], "on_break = \"error\""),
-    ];
-    let gateway = Gateway::start(&config.concat());
+    let gateway = both(&first, &second, "on_break = \"error\"");
     let events = open(&gateway, &ask(CHAT, &json!({}))).events();
     assert!(is_honest(&events), "{events:?}");
     assert_eq!(second.count(), 0);
