@@ -180,6 +180,20 @@ impl Usage {
     pub const fn total(&self) -> u64 {
         self.prompt.saturating_add(self.completion)
     }
+
+    /// The same with estimates where nothing was told: of the prompt, and of a
+    /// completion that has at least so many tokens.
+    #[must_use]
+    pub fn or_estimated(self, prompt: impl FnOnce() -> u64, completion: u64) -> Self {
+        Self {
+            prompt: match self.prompt {
+                0 => prompt(),
+                told => told,
+            },
+            completion: self.completion.max(completion),
+            ..self
+        }
+    }
 }
 
 /// One thing that happens in a stream. `choice` counts answers from 0, `call`

@@ -25,7 +25,7 @@ pub use diagnostic::{Diagnostic, Path, Severity, printable};
 pub use load::{Loaded, load, load_rest, locate, read, with_lines};
 pub use message::choices;
 pub use name::{TargetName, is_plain};
-pub use resilience::{Breaker, Covers, Hedge, OnBreak, RouteTimeouts};
+pub use resilience::{Breaker, Covers, Hedge, OnBreak, RouteTimeouts, Timeouts};
 pub use secret::{Reference, ResolveError, Secret};
 pub use value::{Hash, HeaderSource, Output};
 
@@ -432,56 +432,6 @@ pub enum HttpVersion {
     /// HTTP/2 where TLS negotiates it, else HTTP/1.1.
     #[serde(rename = "auto")]
     Auto,
-}
-
-/// Limits in time of one attempt at a provider.
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Timeouts {
-    /// TCP and TLS together.
-    #[serde(with = "value::duration")]
-    pub connect: Duration,
-    /// From the request's last byte to the answer's first body byte.
-    #[serde(with = "value::duration")]
-    pub first_byte: Duration,
-    /// From the request's last byte to the answer's first content, while there
-    /// is somebody else to ask.
-    #[serde(with = "value::duration")]
-    pub first_token: Duration,
-    /// Between two pieces of an answer.
-    #[serde(with = "value::duration")]
-    pub idle: Duration,
-    /// Between two pieces of a stream's content.
-    #[serde(with = "value::duration")]
-    pub stall: Duration,
-    /// A stream that is slower than this over `rate_window` has broken off; 0
-    /// lets any pace pass.
-    #[serde(deserialize_with = "value::rate::deserialize")]
-    pub min_tokens_per_second: f64,
-    #[serde(with = "value::duration")]
-    pub rate_window: Duration,
-    /// One write of the request.
-    #[serde(with = "value::duration")]
-    pub write: Duration,
-    /// A pooled connection without a request.
-    #[serde(with = "value::duration")]
-    pub pool_idle: Duration,
-}
-
-impl Default for Timeouts {
-    fn default() -> Self {
-        Self {
-            connect: Duration::from_secs(5),
-            first_byte: Duration::from_secs(120),
-            first_token: Duration::from_secs(120),
-            idle: Duration::from_secs(60),
-            stall: Duration::from_secs(60),
-            min_tokens_per_second: 0.0,
-            rate_window: Duration::from_secs(10),
-            write: Duration::from_secs(30),
-            pool_idle: Duration::from_secs(60),
-        }
-    }
 }
 
 /// How a provider's endpoints are probed. Probes never cost money: the kinds

@@ -8,6 +8,7 @@
 //! recognised by a search, and of the rest only emptiness is read, without
 //! keeping anything.
 
+use memchr::memmem;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, de};
 use std::borrow::Cow;
@@ -60,7 +61,7 @@ pub(super) fn named(name: &str, data: &[u8]) -> bool {
 /// the key's quotes would be escaped, so text cannot imitate it.
 fn has_text(data: &[u8]) -> bool {
     const KEY: &[u8] = b"\"content\":";
-    let at = data.windows(KEY.len()).position(|w| w == KEY);
+    let at = memmem::find(data, KEY);
     let value = at.and_then(|at| data.get(at.saturating_add(KEY.len())..));
     let value = value.unwrap_or_default().trim_ascii_start();
     value.first() == Some(&b'"') && value.get(1).is_some_and(|next| *next != b'"')

@@ -6,6 +6,7 @@ use crate::chat::Failure;
 use crate::error::{ErrorKind, GatewayError};
 use crate::wire::json;
 use crate::wire::sse::Event;
+use memchr::memmem::find;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
@@ -135,10 +136,6 @@ fn has_finish_reason(data: &[u8]) -> bool {
         }
     }
     false
-}
-
-fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
-    haystack.windows(needle.len()).position(|w| w == needle)
 }
 
 /// What any dialect read of a provider's failure, in our words and kinds.

@@ -126,16 +126,21 @@ impl Ctx {
     /// its beginning only, that is a new beginning.
     pub(super) fn renew_deadline(&mut self, terms: &Terms) {
         if !self.covers_answer {
-            let asked = self.asked_deadline.unwrap_or(Duration::MAX);
-            let again = terms.deadline.min(asked);
-            self.deadline = self.started.elapsed().saturating_add(again);
+            self.deadline = self.started.elapsed().saturating_add(self.given(terms));
         }
+    }
+
+    /// How long a request may take: as the route has it, or the client where
+    /// that is less.
+    fn given(&self, terms: &Terms) -> Duration {
+        terms
+            .deadline
+            .min(self.asked_deadline.unwrap_or(Duration::MAX))
     }
 
     /// Whether the client gives it less time than the route does.
     pub(super) fn is_hurried(&self, terms: &Terms) -> bool {
-        self.asked_deadline
-            .is_some_and(|asked| asked < terms.deadline)
+        self.given(terms) < terms.deadline
     }
 
     /// What the client is told when the deadline has passed.
@@ -215,8 +220,7 @@ impl Ctx {
         self.record.route = Some(Arc::clone(&decision.route));
         let terms = &decision.terms;
         self.covers_answer = terms.covers_answer;
-        let asked = self.asked_deadline.unwrap_or(Duration::MAX);
-        self.deadline = terms.deadline.min(asked);
+        self.deadline = self.given(terms);
         if self.record.stream && operation.promises_stream() {
             self.company = Company::of(terms, Instant::now());
         }

@@ -56,27 +56,24 @@ pub async fn run(
 ) -> Result<(Served, Trip), Stop> {
     let stream = outgoing.request.stream;
     // What is held back is waited for as a whole.
-    let begins = stream && decision.terms.on_break != OnBreak::Hold;
+    let begins = stream && outgoing.terms.on_break != OnBreak::Hold;
     // To count tokens takes a moment, and says nothing of answers.
     let is_usual = !outgoing.call.operation.counts();
     let mut trip = Trip::new(gateway, decision, (begins, is_usual), ctx.chance());
-    let promises = outgoing.call.operation.promises_stream();
-    if stream && promises && trip.terms.early_headers {
+    if ctx.company.is_early {
         vigil::greet(session, ctx).await?;
     }
-    let strict = trip.terms.strict;
+    let strict = outgoing.terms.strict;
     let write = |target: &Target| prepare(outgoing, target, strict);
-    let served = Dispatch {
+    let way = Way {
         gateway,
         session,
         ctx,
         trip: &mut trip,
         outgoing,
         write: &write,
-        last: None,
-    }
-    .first()
-    .await?;
+    };
+    let served = Dispatch { way, last: None }.first().await?;
     Ok((served, trip))
 }
 
@@ -94,30 +91,33 @@ pub async fn resume(
     write: Write<'_>,
 ) -> Result<(Target, Served), Stop> {
     trip.forget_requests();
-    ctx.renew_deadline(&trip.terms);
-    let served = Dispatch {
+    ctx.renew_deadline(&outgoing.terms);
+    let way = Way {
         gateway,
         session,
         ctx,
         trip,
         outgoing,
         write,
-        last: None,
-    }
-    .again()
-    .await?;
+    };
+    let served = Dispatch { way, last: None }.again().await?;
     let target = trip.serving_target();
     target.map(|target| (target, served)).ok_or(Stop::Gone)
 }
 
+/// What sending a request out needs, attempt by attempt.
+pub(super) struct Way<'a> {
+    pub gateway: &'a Gateway,
+    pub session: &'a mut Session,
+    pub ctx: &'a mut Ctx,
+    pub trip: &'a mut Trip,
+    pub outgoing: &'a Outgoing,
+    pub write: Write<'a>,
+}
+
 /// One request being sent out.
 struct Dispatch<'a> {
-    gateway: &'a Gateway,
-    session: &'a mut Session,
-    ctx: &'a mut Ctx,
-    trip: &'a mut Trip,
-    outgoing: &'a Outgoing,
-    write: Write<'a>,
+    way: Way<'a>,
     last: Option<GatewayError>,
 }
 
@@ -129,25 +129,26 @@ impl Dispatch<'_> {
 
     /// The role of every attempt is then to continue.
     async fn again(mut self) -> Result<Served, Stop> {
-        if let Some(at) = self.trip.serving.take() {
-            self.trip.course.unusable(at);
+        if let Some(at) = self.way.trip.serving.take() {
+            self.way.trip.course.unusable(at);
         }
         let step = self.next();
         self.walk(step, Some(AttemptRole::Continue)).await
     }
 
     fn next(&mut self) -> Step {
-        let (elapsed, deadline) = self.ctx.clock();
-        self.trip
+        let (elapsed, deadline) = self.way.ctx.clock();
+        self.way
+            .trip
             .course
-            .next(elapsed, deadline, &mut self.trip.sides)
+            .next(elapsed, deadline, &mut self.way.trip.sides)
     }
 
     async fn walk(&mut self, mut step: Step, role: Option<AttemptRole>) -> Result<Served, Stop> {
         loop {
-            self.trip.count_refusals(self.ctx);
-            if Instant::now() >= self.ctx.deadline() {
-                return Err(self.ctx.out_of_time().into());
+            self.way.trip.count_refusals(self.way.ctx);
+            if Instant::now() >= self.way.ctx.deadline() {
+                return Err(self.way.ctx.out_of_time().into());
             }
             step = match step {
                 Step::End(end) => return Err(self.ended(end).into()),
@@ -171,34 +172,34 @@ impl Dispatch<'_> {
     }
 
     async fn pause(&mut self, pause: Duration) -> Result<(), Stop> {
-        self.ctx.watch.enter(Phase::Pausing, Instant::now());
-        let by = self.ctx.deadline().min(Instant::now() + pause);
+        self.way.ctx.watch.enter(Phase::Pausing, Instant::now());
+        let by = self.way.ctx.deadline().min(Instant::now() + pause);
         let slept = tokio::time::sleep_until(by.into());
-        vigil::watch(self.session, self.ctx, slept)
+        vigil::watch(self.way.session, self.way.ctx, slept)
             .await
             .map_err(stopped)?;
         // Whoever waits for a provider waits for it, also between attempts.
-        self.ctx.record.upstream_time += pause;
+        self.way.ctx.record.upstream_time += pause;
         Ok(())
     }
 
     /// The pause before a candidate is over. Whoever else was let through to it
     /// as a probe in the meantime does not make this one wait again.
     fn resumed(&mut self, at: usize) -> Step {
-        self.trip.sides.readmit(at);
-        self.trip.course.resumed(at)
+        self.way.trip.sides.readmit(at);
+        self.way.trip.course.resumed(at)
     }
 
     /// Asks one candidate: the answer, or what to do without one.
     async fn ask(&mut self, at: usize, role: AttemptRole) -> Result<Result<Served, Step>, Stop> {
-        let sending = match self.sending(at) {
+        let sending = match self.way.sending(at) {
             Ok(sending) => sending,
             // Another target may be able to carry it; and one that could, and
             // failed, says more than this, unless nobody could read it.
             Err(error) => {
-                let is_wrong = matches!(self.outgoing.parsed.get(), Some(Err(_)));
+                let is_wrong = matches!(self.way.outgoing.parsed.get(), Some(Err(_)));
                 if is_wrong || self.last.is_none() {
-                    self.ctx.returned = Returned::default();
+                    self.way.ctx.returned = Returned::default();
                     self.last = Some(error);
                 }
                 return Ok(Err(self.unusable(at)));
@@ -207,21 +208,15 @@ impl Dispatch<'_> {
         if let Lane::Estimate { tokens } = sending.lane {
             return self.estimated(at, tokens).map(Ok);
         }
-        let ended = race::run(
-            self.gateway,
-            self.session,
-            self.ctx,
-            self.trip,
-            self.outgoing,
-            self.write,
-            race::Start { at, role, sending },
-        )
-        .await?;
+        let ended = race::run(&mut self.way, race::Start { at, role, sending }).await?;
         match ended {
             Ended::Served(at, served) => {
-                let sending = self.sending(at)?;
-                self.ctx.dropped.clone_from(&sending.dropped);
-                self.ctx.dropped.extend(unasked(self.session, sending.lane));
+                let sending = self.way.sending(at)?;
+                self.way.ctx.dropped.clone_from(&sending.dropped);
+                self.way
+                    .ctx
+                    .dropped
+                    .extend(unasked(self.way.session, sending.lane));
                 Ok(Ok(*served))
             }
             Ended::Unreachable => Ok(Err(self.unusable(at))),
@@ -231,43 +226,39 @@ impl Dispatch<'_> {
 
     fn failed(&mut self, at: usize, failure: Failure) -> Result<Result<Served, Step>, Stop> {
         if failure.fault == Fault::NoCounter {
-            let tokens = estimate::tokens(self.outgoing.conversation()?);
+            let tokens = estimate::tokens(self.way.outgoing.conversation()?);
             return self.estimated(at, tokens).map(Ok);
         }
-        let (elapsed, deadline) = self.ctx.clock();
+        let (elapsed, deadline) = self.way.ctx.clock();
         let report = Report {
             fault: failure.fault,
             retry_after: failure.retry_after,
             elapsed,
             deadline,
-            chance: self.ctx.chance(),
+            chance: self.way.ctx.chance(),
         };
-        let sides = &mut self.trip.sides;
-        let step = self.trip.course.failed(at, &report, sides);
-        if self.trip.course.has_left(at) {
-            self.trip.sides.left(at, &failure);
+        let sides = &mut self.way.trip.sides;
+        let step = self.way.trip.course.failed(at, &report, sides);
+        if self.way.trip.course.has_left(at) {
+            self.way.trip.sides.left(at, &failure);
         }
-        self.ctx.returned = failure.returned;
+        self.way.ctx.returned = failure.returned;
         self.last = Some(failure.error);
         Ok(Err(step))
     }
 
     fn unusable(&mut self, at: usize) -> Step {
-        self.trip.sides.release(at);
-        self.trip.course.spare(at);
-        self.trip.course.unusable(at);
+        self.way.trip.sides.release(at);
+        self.way.trip.course.spare(at);
+        self.way.trip.course.unusable(at);
         self.next()
-    }
-
-    fn sending(&mut self, at: usize) -> Result<Arc<Sending>, GatewayError> {
-        sending(self.trip, at, self.write)
     }
 
     /// A count that no provider made.
     fn estimated(&mut self, at: usize, tokens: u64) -> Result<Served, Stop> {
-        self.trip.sides.release(at);
-        self.ctx.answered_here();
-        let provider = self.trip.sides.get(at).map(|side| {
+        self.way.trip.sides.release(at);
+        self.way.ctx.answered_here();
+        let provider = self.way.trip.sides.get(at).map(|side| {
             let provider: &Arc<Provider> = &side.candidate.target.provider;
             Arc::clone(provider)
         });
@@ -278,8 +269,8 @@ impl Dispatch<'_> {
 
     /// What the client is told when nothing more is tried.
     fn ended(&mut self, end: End) -> GatewayError {
-        if Instant::now() >= self.ctx.deadline() {
-            return self.ctx.out_of_time();
+        if Instant::now() >= self.way.ctx.deadline() {
+            return self.way.ctx.out_of_time();
         }
         match (self.last.take(), end) {
             (Some(error), End::Later(after)) if error.retry_after().is_none() => {
@@ -288,7 +279,7 @@ impl Dispatch<'_> {
             (Some(error), _) => error,
             (None, End::Later(after)) => {
                 let text = "The provider of this model asked to be left alone for a while.";
-                let kind = match self.trip.sides.are_limited() {
+                let kind = match self.way.trip.sides.are_limited() {
                     true => ErrorKind::RateLimited,
                     false => ErrorKind::UpstreamOverloaded,
                 };
@@ -304,22 +295,19 @@ impl Dispatch<'_> {
     }
 }
 
-/// The request for a candidate, written once.
-pub(super) fn sending(
-    trip: &mut Trip,
-    at: usize,
-    write: Write<'_>,
-) -> Result<Arc<Sending>, GatewayError> {
-    let side = trip.sides.get_mut(at);
-    let Some(side) = side else {
-        return Err(GatewayError::new(ErrorKind::Internal, "No such candidate."));
-    };
-    if let Some(sending) = &side.sending {
-        return Ok(Arc::clone(sending));
+impl Way<'_> {
+    /// The request for a candidate, written once.
+    pub fn sending(&mut self, at: usize) -> Result<Arc<Sending>, GatewayError> {
+        let Some(side) = self.trip.sides.get_mut(at) else {
+            return Err(GatewayError::new(ErrorKind::Internal, "No such candidate."));
+        };
+        if let Some(sending) = &side.sending {
+            return Ok(Arc::clone(sending));
+        }
+        let sending = Arc::new((self.write)(&side.candidate.target)?);
+        side.sending = Some(Arc::clone(&sending));
+        Ok(sending)
     }
-    let sending = Arc::new(write(&side.candidate.target)?);
-    side.sending = Some(Arc::clone(&sending));
-    Ok(sending)
 }
 
 /// Names of the client's headers that a translated request does not carry.

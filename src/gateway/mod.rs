@@ -227,12 +227,6 @@ impl ProxyHttp for Gateway {
             Err(stop) => stop,
         };
         let stop = match stop {
-            Stop::Refuse(error) if ctx.company.head_sent => {
-                match reply::refuse_in_band(session, ctx, error).await {
-                    Ok(()) => return Ok(true),
-                    Err(stop) => stop,
-                }
-            }
             Stop::Refuse(error) => match reply::refuse(session, ctx, error).await {
                 Ok(()) => return Ok(true),
                 Err(stop) => stop,

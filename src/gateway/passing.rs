@@ -10,6 +10,7 @@ use crate::chat::{self, DecodeError, Decoder, Finish, Operation, Speech};
 use crate::dialect::openai::{Progress, tokens};
 use crate::wire::sse::Event;
 use bytes::Bytes;
+use memchr::memmem;
 
 /// Most events that are left out of one stream.
 const LEFT_OUT: usize = 16;
@@ -107,7 +108,7 @@ impl Reading {
     /// Keeps account of tool calls.
     fn calls(&mut self, event: &Event<'_>, ends: bool) -> Result<(), &'static str> {
         let data = event.data.as_deref().unwrap_or_default();
-        let has = |word: &str| data.windows(word.len()).any(|w| w == word.as_bytes());
+        let has = |word: &str| memmem::find(data, word.as_bytes()).is_some();
         let faults = &mut self.faults;
         match self.operation.speech() {
             Speech::OpenAi if ends => {

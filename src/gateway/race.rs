@@ -2,24 +2,24 @@
 //! candidate is asked when the first is silent for too long, whoever speaks
 //! first is heard, and the other is cut off at once.
 
+use super::Stop;
 use super::attempt::{self, Plan, Served};
-use super::dispatch::{Outgoing, Write, sending, stopped};
+use super::dispatch::{Way, stopped};
 use super::failure::Failure;
 use super::phases::{Phase, Stopwatch};
 use super::translate::{Lane, Sending};
-use super::trip::{Trip, learn};
+use super::trip::learn;
 use super::upstream::request_head;
 use super::vigil;
-use super::{Ctx, Gateway, Stop};
 use crate::error::{ErrorKind, GatewayError};
 use crate::route::balance::Picked;
 use crate::route::breaker::Permit;
+use crate::route::course::View as _;
 use crate::route::endpoint::Address;
 use crate::route::fault::Fault;
 use crate::route::hedging::Caps;
 use crate::table::OnBreak;
 use crate::telemetry::{Attempt, AttemptOutcome, AttemptRole};
-use pingora_proxy::Session;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -40,14 +40,9 @@ pub enum Ended {
     Unreachable,
 }
 
-/// Everything that an attempt is made from.
-struct Race<'a> {
-    gateway: &'a Gateway,
-    session: &'a mut Session,
-    ctx: &'a mut Ctx,
-    trip: &'a mut Trip,
-    outgoing: &'a Outgoing,
-    write: Write<'a>,
+/// The attempts at one candidate, and at one beside it.
+struct Race<'r, 'a> {
+    way: &'r mut Way<'a>,
     running: Vec<Running>,
 }
 
@@ -72,26 +67,13 @@ enum News {
 ///
 /// # Errors
 /// Only when there is nobody left to ask for.
-pub async fn run(
-    gateway: &Gateway,
-    session: &mut Session,
-    ctx: &mut Ctx,
-    trip: &mut Trip,
-    outgoing: &Outgoing,
-    write: Write<'_>,
-    start: Start,
-) -> Result<Ended, Stop> {
+pub(super) async fn run(way: &mut Way<'_>, start: Start) -> Result<Ended, Stop> {
     let mut race = Race {
-        gateway,
-        session,
-        ctx,
-        trip,
-        outgoing,
-        write,
+        way,
         running: Vec::with_capacity(1),
     };
     let at = start.at;
-    let watch = Arc::clone(&race.ctx.watch);
+    let watch = Arc::clone(&race.way.ctx.watch);
     if let Some(failure) = race.start(start, watch).await? {
         return Ok(Ended::Failed(at, Box::new(failure)));
     }
@@ -101,7 +83,7 @@ pub async fn run(
     race.finish(at).await
 }
 
-impl Race<'_> {
+impl Race<'_, '_> {
     /// Begins an attempt. A failure is one of the provider's name; nothing
     /// begins where no endpoint may be asked.
     async fn start(
@@ -114,16 +96,16 @@ impl Race<'_> {
         let Some(picked) = self.pick(at).await? else {
             return Ok(self.unresolved(&start, began.elapsed()));
         };
-        self.trip.sides.asks(at);
+        self.way.trip.sides.asks(at);
         let Some(plan) = self.plan(&start, &picked.address, watch) else {
             return Ok(None);
         };
         let head = request_head(
-            self.session,
-            self.ctx,
+            self.way.session,
+            self.way.ctx,
             &plan.provider,
             &picked.address,
-            self.outgoing,
+            self.way.outgoing,
             &start.sending,
         );
         let head = head.map_err(|e| {
@@ -143,13 +125,13 @@ impl Race<'_> {
     /// An endpoint of a candidate; none when time runs out over resolving its
     /// name, which is a part of connecting.
     async fn pick(&mut self, at: usize) -> Result<Option<Picked>, Stop> {
-        let Some(side) = self.trip.sides.get_mut(at) else {
+        let Some(side) = self.way.trip.sides.get_mut(at) else {
             return Ok(None);
         };
         let provider = &side.candidate.target.provider;
         let by = Instant::now() + provider.timeouts.connect;
-        let by = self.ctx.deadline().min(by);
-        let affinity = Arc::clone(&self.ctx.affinity);
+        let by = self.way.ctx.deadline().min(by);
+        let affinity = Arc::clone(&self.way.ctx.affinity);
         let pool = &provider.pool;
         let picked = async {
             let fresh = pool.pick(&affinity, &side.tried).await;
@@ -163,7 +145,7 @@ impl Race<'_> {
             }
         };
         let picked = tokio::time::timeout_at(by.into(), picked);
-        let picked = vigil::watch(self.session, self.ctx, picked)
+        let picked = vigil::watch(self.way.session, self.way.ctx, picked)
             .await
             .map_err(stopped)?;
         let picked = picked.ok().flatten();
@@ -175,7 +157,7 @@ impl Race<'_> {
 
     /// Writes down an attempt that ended at its provider's name.
     fn unresolved(&mut self, start: &Start, took: Duration) -> Option<Failure> {
-        let side = self.trip.sides.get(start.at)?;
+        let side = self.way.trip.sides.get(start.at)?;
         let target = &side.candidate.target;
         if target.provider.pool.is_resolved() {
             return None;
@@ -197,39 +179,39 @@ impl Race<'_> {
             duration: took,
             first_token: None,
         };
-        self.trip.sides.asks(start.at);
-        self.ctx.attempted(attempt);
+        self.way.trip.sides.asks(start.at);
+        self.way.ctx.attempted(attempt);
         Some(failure)
     }
 
     fn plan(&self, start: &Start, address: &Arc<Address>, watch: Arc<Stopwatch>) -> Option<Plan> {
-        let side = self.trip.sides.get(start.at)?;
+        let side = self.way.trip.sides.get(start.at)?;
         let target = &side.candidate.target;
-        let request = &self.outgoing.request;
-        let timeouts = self.trip.terms.timeouts(&target.provider.timeouts);
+        let request = &self.way.outgoing.request;
+        let timeouts = self.way.outgoing.terms.timeouts(&target.provider.timeouts);
         let now = Instant::now();
-        let deadline = self.ctx.deadline();
+        let deadline = self.way.ctx.deadline();
         let left = deadline.saturating_duration_since(now);
-        let hold = request.stream && self.trip.terms.on_break == OnBreak::Hold;
+        let hold = request.stream && self.way.outgoing.terms.on_break == OnBreak::Hold;
         let own = match request.stream && !hold {
             true => timeouts.first_token,
             // All of it has to be there.
             false => left,
         };
-        let sides = &self.trip.sides;
-        let cut = self.trip.course.cut_after(start.at, left, own, sides);
+        let sides = &self.way.trip.sides;
+        let cut = self.way.trip.course.cut_after(start.at, left, own, sides);
         Some(Plan {
-            connector: Arc::clone(&self.gateway.connector),
-            table: Arc::clone(&self.ctx.table),
+            connector: Arc::clone(&self.way.gateway.connector),
+            table: Arc::clone(&self.way.ctx.table),
             provider: Arc::clone(&target.provider),
             address: Arc::clone(address),
             sending: Arc::clone(&start.sending),
             model: target.model.clone(),
-            operation: self.outgoing.call.operation,
+            operation: self.way.outgoing.call.operation,
             stream: request.stream,
             choices: request.choices,
             hold,
-            speech: self.ctx.speech,
+            speech: self.way.ctx.speech,
             timeouts,
             deadline,
             cut: cut.map(|after| now + after),
@@ -239,12 +221,12 @@ impl Race<'_> {
 
     /// When a second candidate is to be asked, if ever.
     fn hedge_at(&self, at: usize) -> Option<Instant> {
-        let hedge = self.trip.terms.hedge.as_ref()?;
+        let hedge = self.way.outgoing.terms.hedge.as_ref()?;
         // Caps are shares of requests, however often each of them tries.
-        if self.trip.course.made() <= 1 {
-            self.gateway.board.route(&self.trip.route).asked();
+        if self.way.trip.course.made() <= 1 {
+            self.way.gateway.board.route(&self.way.trip.route).asked();
         }
-        let after = hedge.after.or_else(|| self.trip.sides.usual_end(at))?;
+        let after = hedge.after.or_else(|| self.way.trip.sides.expected(at))?;
         Some(Instant::now() + after)
     }
 
@@ -252,7 +234,7 @@ impl Race<'_> {
         let mut hedge = self.hedge_at(first);
         loop {
             let news = next(&mut self.running, hedge);
-            let news = vigil::watch(self.session, self.ctx, news).await;
+            let news = vigil::watch(self.way.session, self.way.ctx, news).await;
             match news {
                 Err(why) => {
                     self.cancel();
@@ -281,8 +263,8 @@ impl Race<'_> {
                                 return Ok(Ended::Failed(at, Box::new(failure)));
                             }
                             // The other one may still answer.
-                            self.trip.sides.left(at, &failure);
-                            self.trip.course.lost(at, failure.fault);
+                            self.way.trip.sides.left(at, &failure);
+                            self.way.trip.course.lost(at, failure.fault);
                         }
                     }
                 }
@@ -292,27 +274,27 @@ impl Race<'_> {
 
     /// Asks a second candidate, if there is one and the route's caps allow it.
     async fn hedge(&mut self, first: usize) -> Result<(), Stop> {
-        let Some(hedge) = &self.trip.terms.hedge else {
+        let Some(hedge) = &self.way.outgoing.terms.hedge else {
             return Ok(());
         };
         let caps = Caps {
             share: hedge.share,
             per_hour: hedge.per_hour,
         };
-        let route = self.gateway.board.route(&self.trip.route);
-        let Some(other) = self.trip.course.hedge(first, &mut self.trip.sides) else {
+        let route = self.way.gateway.board.route(&self.way.trip.route);
+        let Some(other) = self.way.trip.course.hedge(first, &mut self.way.trip.sides) else {
             return Ok(());
         };
         // While its name resolves, nobody would listen to the first.
-        let side = self.trip.sides.get(other);
+        let side = self.way.trip.sides.get(other);
         let is_resolved = side.is_some_and(|s| s.candidate.target.provider.pool.is_resolved());
-        let sending = sending(self.trip, other, self.write).ok();
+        let sending = self.way.sending(other).ok();
         let sending = sending.filter(|_| is_resolved);
         let sending = sending.filter(|s| !matches!(s.lane, Lane::Estimate { .. }));
         let taken = sending.filter(|_| route.take(&caps, Instant::now()));
         let Some(sending) = taken else {
-            self.trip.course.spare(other);
-            self.trip.sides.release(other);
+            self.way.trip.course.spare(other);
+            self.way.trip.sides.release(other);
             return Ok(());
         };
         let start = Start {
@@ -324,8 +306,8 @@ impl Race<'_> {
         let before = self.running.len();
         self.start(start, watch).await?;
         if self.running.len() == before {
-            self.trip.sides.release(other);
-            self.trip.course.unusable(other);
+            self.way.trip.sides.release(other);
+            self.way.trip.course.unusable(other);
         }
         Ok(())
     }
@@ -336,7 +318,11 @@ impl Race<'_> {
         let hedged = run.role == AttemptRole::Hedge || !self.running.is_empty();
         if hedged {
             let won = run.role == AttemptRole::Hedge;
-            self.ctx.metrics.failover.hedged(&self.trip.route, won);
+            self.way
+                .ctx
+                .metrics
+                .failover
+                .hedged(&self.way.trip.route, won);
         }
         self.cut_off();
         let attempt = Attempt {
@@ -346,22 +332,25 @@ impl Race<'_> {
             first_token: Some(took),
             ..self.attempt(&run)
         };
-        self.ctx.attempted(attempt);
+        self.way.ctx.attempted(attempt);
         let at = run.at;
-        self.trip.serving = Some(at);
+        self.way.trip.serving = Some(at);
         run.address.latency.record(served.head_after);
-        let sides = &mut self.trip.sides;
-        self.ctx.serving_from = sides.serving(at, took, run.address, run.permit);
+        let sides = &mut self.way.trip.sides;
+        self.way.ctx.serving_from = sides.serving(at, took, run.address, run.permit);
         Ended::Served(at, Box::new(served))
     }
 
     /// Those who still run are not waited for any longer.
     fn cut_off(&mut self) {
         for loser in std::mem::take(&mut self.running) {
-            self.trip.sides.outlasted(loser.at, loser.started.elapsed());
-            self.trip.sides.release(loser.at);
+            self.way
+                .trip
+                .sides
+                .outlasted(loser.at, loser.started.elapsed());
+            self.way.trip.sides.release(loser.at);
             let attempt = self.attempt(&loser);
-            self.ctx.attempted_beside(attempt);
+            self.way.ctx.attempted_beside(attempt);
         }
     }
 
@@ -369,15 +358,15 @@ impl Race<'_> {
     /// target that may need more: than its own limit, or than it usually takes.
     fn judged(&self, run: &Running, mut failure: Failure) -> Failure {
         let is_late = matches!(failure.fault, Fault::Silent | Fault::SlowStart);
-        if !is_late || !self.ctx.is_hurried(&self.trip.terms) {
+        if !is_late || !self.way.ctx.is_hurried(&self.way.outgoing.terms) {
             return failure;
         }
-        let sides = &self.trip.sides;
+        let sides = &self.way.trip.sides;
         let own = sides.get(run.at).map_or(Duration::ZERO, |side| {
             let own = &side.candidate.target.provider.timeouts;
-            self.trip.terms.timeouts(own).first_byte
+            self.way.outgoing.terms.timeouts(own).first_byte
         });
-        let enough = sides.usual_end(run.at).map_or(own, |usual| usual.min(own));
+        let enough = sides.expected(run.at).map_or(own, |usual| usual.min(own));
         if run.started.elapsed() < enough {
             failure.fault = Fault::Hurried;
         }
@@ -386,35 +375,27 @@ impl Race<'_> {
 
     fn failed(&mut self, run: Running, failure: &Failure) {
         let took = run.started.elapsed();
-        let rule = failure.fault.rule();
-        let exact = self.trip.sides.get(run.at);
-        let exact = exact.is_some_and(|side| side.candidate.is_exact);
         let attempt = Attempt {
             outcome: failure.outcome(),
             status: failure.status,
             request_id: failure.returned.request_id.clone(),
             ..self.attempt(&run)
         };
-        if let Some(alarm) = rule
-            .alarm
-            .filter(|_| exact || failure.fault != Fault::NoModel)
-        {
-            let account = self.trip.sides.get(run.at).map(|side| &side.account);
-            let say = account.is_some_and(|account| account.alarm(alarm, Instant::now()));
-            self.ctx
-                .metrics
-                .failover
-                .provider_alarm(&attempt.provider, alarm);
-            if say {
+        let side = self.way.trip.sides.get(run.at);
+        let side = side.filter(|side| !side.is_invented(failure.fault));
+        if let (Some(side), Some(alarm)) = (side, failure.fault.rule().alarm) {
+            let failover = &self.way.ctx.metrics.failover;
+            failover.provider_alarm(&attempt.provider, alarm);
+            if side.account.alarm(alarm, Instant::now()) {
                 log::warn!(
                     provider = &*attempt.provider, model = &*attempt.model, reason = alarm.label();
                     "provider refuses what is the operator's to mend"
                 );
             }
         }
-        self.ctx.attempted(attempt);
+        self.way.ctx.attempted(attempt);
         if matches!(failure.fault, Fault::Silent | Fault::SlowStart) {
-            self.trip.sides.outlasted(run.at, took);
+            self.way.trip.sides.outlasted(run.at, took);
         }
         learn(&run.address, run.permit, failure.fault, took);
     }
@@ -422,14 +403,14 @@ impl Race<'_> {
     /// Nobody waits any more.
     fn cancel(&mut self) {
         for run in std::mem::take(&mut self.running) {
-            self.trip.sides.release(run.at);
+            self.way.trip.sides.release(run.at);
             let attempt = self.attempt(&run);
-            self.ctx.attempted(attempt);
+            self.way.ctx.attempted(attempt);
         }
     }
 
     fn attempt(&self, run: &Running) -> Attempt {
-        let target = self.trip.sides.get(run.at).map(|s| &s.candidate.target);
+        let target = self.way.trip.sides.get(run.at).map(|s| &s.candidate.target);
         Attempt {
             provider: target.map_or_else(|| "".into(), |t| Arc::clone(&t.provider.name)),
             model: target.map_or("", |t| &t.model).into(),

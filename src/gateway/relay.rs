@@ -219,11 +219,21 @@ async fn translate(
 }
 
 /// Sends the head of an answer of unknown length.
-async fn begin(session: &mut Session, ctx: &mut Ctx, mut to: ResponseHeader) -> Result<(), Stop> {
+async fn begin(session: &mut Session, ctx: &mut Ctx, to: ResponseHeader) -> Result<(), Stop> {
     if ctx.company.head_sent {
         ctx.first_byte();
         return Ok(());
     }
+    ctx.first_byte();
+    open_body(session, ctx, to).await
+}
+
+/// Sends a head whose body ends when it ends. Nothing but its body can follow.
+pub(super) async fn open_body(
+    session: &mut Session,
+    ctx: &mut Ctx,
+    mut to: ResponseHeader,
+) -> Result<(), Stop> {
     let down = &mut session.downstream_session;
     if down.req_header().version == Version::HTTP_10 {
         // No chunks there: the end of the connection is the end of the answer.
@@ -237,7 +247,6 @@ async fn begin(session: &mut Session, ctx: &mut Ctx, mut to: ResponseHeader) -> 
     // Whoever has to wait again, for another provider, is not greeted again.
     ctx.company.head_sent = true;
     ctx.record.status = to.status.as_u16();
-    ctx.first_byte();
     write_head(down, ctx, to).await
 }
 

@@ -91,12 +91,11 @@ pub async fn whole(
 }
 
 /// Tells an error as the only event of a stream whose head is out already.
-pub async fn refuse_in_band(
+async fn refuse_in_band(
     session: &mut Session,
     ctx: &mut Ctx,
-    error: GatewayError,
+    error: &GatewayError,
 ) -> Result<(), Stop> {
-    ctx.refused(&error);
     let operation = match ctx.speech {
         Speech::OpenAi => Operation::ChatCompletions,
         Speech::Anthropic => Operation::Messages,
@@ -106,13 +105,17 @@ pub async fn refuse_in_band(
     let label = Label::default();
     face(operation, b"{}")
         .encoder(label)
-        .fail(&error, &mut event);
+        .fail(error, &mut event);
     write(&mut session.downstream_session, ctx, event.into(), true).await
 }
 
-/// Answers with an error in the client's dialect.
+/// Answers with an error in the client's dialect; in band where that is all that
+/// is left.
 pub async fn refuse(session: &mut Session, ctx: &mut Ctx, error: GatewayError) -> Result<(), Stop> {
     ctx.refused(&error);
+    if ctx.company.head_sent {
+        return refuse_in_band(session, ctx, &error).await;
+    }
     let (status, body) = match ctx.speech {
         Speech::OpenAi => (error.status(), openai::error_body(&error)),
         Speech::Anthropic => messages_face::error(&error, &ctx.request_id),

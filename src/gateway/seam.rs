@@ -114,14 +114,7 @@ impl Seam {
 
     /// What all answers cost so far: as it was told, else estimated.
     pub fn spent(&self) -> Usage {
-        let own = Usage {
-            prompt: match self.own.prompt {
-                0 => self.prompt,
-                told => told,
-            },
-            completion: self.own.completion.max(self.tokens),
-            ..self.own
-        };
+        let own = self.own.or_estimated(|| self.prompt, self.tokens);
         sum(self.before, own)
     }
 

@@ -12,6 +12,7 @@ use crate::route::pace::tokens_in;
 use crate::table::Provider;
 use crate::wire::sse;
 use bytes::Bytes;
+use memchr::memmem;
 use serde::Deserialize;
 use std::borrow::Cow;
 
@@ -69,14 +70,7 @@ impl Transcript {
     /// it told of the completion may be older than the text.
     pub fn spent(&self, prompt: impl FnOnce() -> u64) -> Usage {
         let told = self.usage.unwrap_or_default();
-        Usage {
-            prompt: match told.prompt {
-                0 => prompt(),
-                told => told,
-            },
-            completion: told.completion.max(tokens_in(&self.text)),
-            ..told
-        }
+        told.or_estimated(prompt, tokens_in(&self.text))
     }
 }
 
@@ -156,7 +150,7 @@ fn is_settled(raw: &[u8]) -> bool {
     let event = sse::Event::parse(raw);
     match event.name {
         Some("content_block_stop") => true,
-        Some("content_block_delta") => raw.windows(SOURCE.len()).any(|w| w == SOURCE),
+        Some("content_block_delta") => memmem::find(raw, SOURCE).is_some(),
         _ => false,
     }
 }

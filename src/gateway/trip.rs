@@ -12,7 +12,7 @@ use crate::route::endpoint::Address;
 use crate::route::fault::{Fault, Feeds, Kind};
 use crate::route::learned::Learned;
 use crate::route::standing::{Account, Standing};
-use crate::table::{Candidate, Decision, Provider, Target, Terms};
+use crate::table::{Candidate, Decision, Provider, Target};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -36,6 +36,19 @@ pub(super) struct Side {
 }
 
 impl Side {
+    /// Whether it has a usable endpoint but for those `tried`. A name that was
+    /// never resolved may have any.
+    fn has_endpoint(&self, tried: &[Arc<Address>]) -> bool {
+        let pool = &self.candidate.target.provider.pool;
+        !pool.is_resolved() || pool.has_other(tried)
+    }
+
+    /// Whether a failure is for a model that the client made up: that says
+    /// nothing of the provider.
+    pub fn is_invented(&self, fault: Fault) -> bool {
+        fault == Fault::NoModel && !self.candidate.is_exact
+    }
+
     /// Gives the target's breaker a verdict.
     fn verdict(&self, give: impl FnOnce(Instant)) {
         let now = Instant::now();
@@ -62,7 +75,6 @@ pub struct Trip {
     pub(super) course: Course,
     pub(super) sides: Sides,
     pub(super) route: Arc<str>,
-    pub terms: Arc<Terms>,
     /// Who serves the client.
     pub(super) serving: Option<usize>,
 }
@@ -109,7 +121,6 @@ impl Trip {
                 refused: Vec::new(),
             },
             route: decision.route,
-            terms: decision.terms,
             serving: None,
         }
     }
@@ -239,20 +250,19 @@ impl Sides {
         })
     }
 
-    /// The candidate is left, because of a failure. What the client named
-    /// itself and does not exist says nothing of the provider.
+    /// The candidate is left, because of a failure.
     pub fn left(&mut self, at: usize, failure: &Failure) {
         let Some(side) = self.all.get_mut(at) else {
             return;
         };
-        let invented = failure.fault == Fault::NoModel && !side.candidate.is_exact;
         let Some(permit) = side.permit.take() else {
             return;
         };
-        if failure.fault.rule().feeds == Feeds::Nobody || invented {
+        let rule = failure.fault.rule();
+        if rule.feeds == Feeds::Nobody || side.is_invented(failure.fault) {
             return;
         }
-        if let Some(kind) = failure.fault.rule().kind {
+        if let Some(kind) = rule.kind {
             side.standing.failed_by(kind);
         }
         side.verdict(|now| permit.failed(now, failure.retry_after));
@@ -286,11 +296,6 @@ impl Sides {
         let side = self.all.get(at).filter(|_| self.is_usual)?;
         Some(side.standing.learned(self.stream))
     }
-
-    /// After how long a second candidate is asked beside this one.
-    pub fn usual_end(&self, at: usize) -> Option<Duration> {
-        self.learned(at)?.p95()
-    }
 }
 
 impl View for Sides {
@@ -299,8 +304,7 @@ impl View for Sides {
             return Admit::Spent;
         };
         let again = self.has_asked(at);
-        let pool = &side.candidate.target.provider.pool;
-        if pool.is_resolved() && !pool.has_other(&[]) {
+        if !side.has_endpoint(&[]) {
             return Admit::Shut {
                 wait: Duration::ZERO,
                 told: false,
@@ -333,15 +337,14 @@ impl View for Sides {
 
     fn is_ready(&self, at: usize) -> bool {
         self.all.get(at).is_some_and(|side| {
-            let pool = &side.candidate.target.provider.pool;
             side.standing.breaker.peek(Instant::now()).shut.is_none()
-                && (!pool.is_resolved() || pool.has_other(&[]))
+                && side.has_endpoint(&[])
                 && (side.account.budget.level() >= 1.0 || !self.has_asked(at))
         })
     }
 
     fn expected(&self, at: usize) -> Option<Duration> {
-        self.usual_end(at)
+        self.learned(at)?.p95()
     }
 
     fn has_asked(&self, at: usize) -> bool {

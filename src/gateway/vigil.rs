@@ -6,12 +6,11 @@
 //! sent early, and for comments while nothing else comes. What has been sent
 //! then commits to nothing but a stream; who serves it is still open.
 
-use super::relay::{write, write_head};
+use super::relay::{open_body, write};
 use super::reply::{head, put};
 use super::{Ctx, Ending, Stop};
 use crate::table::Terms;
 use bytes::Bytes;
-use http::Version;
 use pingora_core::protocols::http::ServerSession;
 use pingora_proxy::Session;
 use std::pin::pin;
@@ -34,6 +33,8 @@ pub enum Interruption {
 pub struct Company {
     every: Option<Duration>,
     next: Option<Instant>,
+    /// The head goes out before anybody has answered.
+    pub is_early: bool,
     /// The head of the answer is out: what follows is a stream.
     pub head_sent: bool,
 }
@@ -44,6 +45,7 @@ impl Company {
         Self {
             every: terms.keep_alive,
             next: terms.keep_alive.map(|every| now + every),
+            is_early: terms.early_headers,
             head_sent: false,
         }
     }
@@ -82,15 +84,7 @@ pub async fn greet(session: &mut Session, ctx: &mut Ctx) -> Result<(), Stop> {
     let mut to = head(200, ctx)?;
     put(&mut to, "content-type", "text/event-stream");
     put(&mut to, "cache-control", "no-cache");
-    let down = &mut session.downstream_session;
-    match down.req_header().version {
-        // No chunks there: the end of the connection is the end of the answer.
-        Version::HTTP_10 => down.set_keepalive(None),
-        _ => put(&mut to, "transfer-encoding", "chunked"),
-    }
-    ctx.company.head_sent = true;
-    ctx.record.status = 200;
-    write_head(down, ctx, to).await
+    open_body(session, ctx, to).await
 }
 
 async fn speak(session: &mut Session, ctx: &mut Ctx) -> Result<(), Stop> {

@@ -64,6 +64,15 @@ pub enum State {
 }
 
 impl State {
+    /// How far it is from being in use: 0 closed, 1 half open, 2 open.
+    pub const fn severity(self) -> u8 {
+        match self {
+            Self::Closed => 0,
+            Self::HalfOpen => 1,
+            Self::Open => 2,
+        }
+    }
+
     /// The state's name in metrics and logs.
     pub const fn label(self) -> &'static str {
         match self {

@@ -205,7 +205,7 @@ impl Course {
             if let Some(resume) = self.states.get(at).and_then(|s| s.resume) {
                 sooner(at, resume);
             }
-            if !self.may(at, view) {
+            if !self.is_open(at, self.seen, view) {
                 continue;
             }
             match view.admit(at) {
@@ -323,14 +323,14 @@ impl Course {
         own: Duration,
         view: &impl View,
     ) -> Option<Duration> {
-        let others = || self.others(at, view);
-        others().next()?;
+        let others = self.others(at, view);
+        others.first()?;
         // One silence in twenty makes nobody hopeless.
         let needs = |other| match view.expected(other) {
             Some(expected) if expected >= left => view.usual(other),
             expected => expected,
         };
-        let known: Vec<_> = others().filter_map(needs).collect();
+        let known: Vec<_> = others.iter().copied().filter_map(needs).collect();
         let reserve = match known.iter().min() {
             // The 95th percentile is too short for one in twenty.
             Some(expected) if *expected < left => {
@@ -338,7 +338,7 @@ impl Course {
             }
             // Those who are known would come too late; of the others nothing
             // is known, so that the time is shared.
-            Some(_) if known.len() == others().count() => return None,
+            Some(_) if known.len() == others.len() => return None,
             _ => left / 2,
         };
         Some(own.min(left.saturating_sub(reserve)))
@@ -346,7 +346,7 @@ impl Course {
 
     /// Another candidate to ask while `at` is silent.
     pub fn hedge(&mut self, at: usize, view: &mut impl View) -> Option<usize> {
-        let other = self.others(at, view).next()?;
+        let other = *self.others(at, view).first()?;
         if view.admit(other) != Admit::Yes {
             return None;
         }
@@ -358,17 +358,12 @@ impl Course {
     }
 
     /// Whoever is still there besides `at`, should it fail.
-    fn others(&self, at: usize, view: &impl View) -> impl Iterator<Item = usize> {
+    fn others(&self, at: usize, view: &impl View) -> Vec<usize> {
         let after = self.seen.and(Kinds::ERROR);
         (0..self.states.len())
-            .filter(move |other| *other != at)
-            .filter(move |other| self.is_open(*other, after, view) && view.is_ready(*other))
-            .collect::<Vec<_>>()
-            .into_iter()
-    }
-
-    fn may(&self, at: usize, view: &impl View) -> bool {
-        self.is_open(at, self.seen, view)
+            .filter(|other| *other != at)
+            .filter(|other| self.is_open(*other, after, view) && view.is_ready(*other))
+            .collect()
     }
 
     /// Whether a candidate may be asked after failures of these kinds.

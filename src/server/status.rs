@@ -103,11 +103,6 @@ pub(super) fn look(house: &House) -> Arc<dyn Fn() + Send + Sync> {
 /// An endpoint is as well as the best of its addresses.
 fn show_breakers(metrics: &Metrics, board: &Board, table: &RoutingTable) {
     let now = Instant::now();
-    let rank = |state: &State| match state {
-        State::Closed => 0,
-        State::HalfOpen => 1,
-        State::Open => 2,
-    };
     let mut targets = Vec::new();
     for (provider, account) in board.providers() {
         for (model, standing) in account.targets() {
@@ -125,7 +120,7 @@ fn show_breakers(metrics: &Metrics, board: &Board, table: &RoutingTable) {
             let state = address.breaker.peek(now).state;
             let key = (Arc::clone(name), address.origin.url.clone());
             let known = best.entry(key).or_insert(state);
-            if rank(&state) < rank(known) {
+            if state.severity() < known.severity() {
                 *known = state;
             }
         }

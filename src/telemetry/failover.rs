@@ -121,21 +121,15 @@ impl Failover {
     ) {
         self.breakers.reset();
         for (provider, model, state) in targets {
-            with(&self.breakers, &[provider, model], |g| g.set(shown(state)));
+            with(&self.breakers, &[provider, model], |g| {
+                g.set(state.severity().into())
+            });
         }
         self.endpoint_breakers.reset();
         for (provider, endpoint, state) in endpoints {
             with(&self.endpoint_breakers, &[provider, endpoint], |g| {
-                g.set(shown(state));
+                g.set(state.severity().into());
             });
         }
-    }
-}
-
-const fn shown(state: State) -> i64 {
-    match state {
-        State::Closed => 0,
-        State::HalfOpen => 1,
-        State::Open => 2,
     }
 }
