@@ -63,6 +63,7 @@
 //! the provider's endpoints.
 
 pub mod admin;
+pub mod admission;
 pub mod chat;
 pub mod cli;
 pub mod config;
@@ -73,6 +74,8 @@ pub mod drill;
 pub mod error;
 pub mod gateway;
 pub mod identity;
+pub mod ledger;
+pub mod meter;
 pub mod reload;
 pub mod route;
 pub mod server;

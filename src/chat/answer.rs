@@ -168,17 +168,37 @@ pub struct Usage {
     pub cached: u64,
     /// Of `prompt`: written to a cache.
     pub cache_write: u64,
+    /// Of `cache_write`: to be kept for an hour, not five minutes.
+    pub cache_write_1h: u64,
     /// Of `completion`.
     pub reasoning: u64,
     /// Of `prompt`.
     pub audio_in: u64,
     /// Of `completion`.
     pub audio_out: u64,
+    /// Images made, where they are not told in tokens.
+    pub images: u64,
 }
 
 impl Usage {
     pub const fn total(&self) -> u64 {
         self.prompt.saturating_add(self.completion)
+    }
+
+    /// Of two answers together.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self {
+            prompt: self.prompt.saturating_add(other.prompt),
+            completion: self.completion.saturating_add(other.completion),
+            cached: self.cached.saturating_add(other.cached),
+            cache_write: self.cache_write.saturating_add(other.cache_write),
+            cache_write_1h: self.cache_write_1h.saturating_add(other.cache_write_1h),
+            reasoning: self.reasoning.saturating_add(other.reasoning),
+            audio_in: self.audio_in.saturating_add(other.audio_in),
+            audio_out: self.audio_out.saturating_add(other.audio_out),
+            images: self.images.saturating_add(other.images),
+        }
     }
 
     /// The same with estimates where nothing was told: of the prompt, and of a

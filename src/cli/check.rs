@@ -56,14 +56,8 @@ mod tests {
             summary("f", &config),
             "f: ok (0 providers, 0 models, 0 keys)\n"
         );
-        let key = config::Key {
-            hash: config::Hash([0; 32]),
-            models: Vec::new(),
-            direct: false,
-            disabled: false,
-            metadata: Default::default(),
-        };
-        config.keys.insert("a".to_owned(), key);
+        let text = format!("[keys.a]\nhash = \"sha256:{}\"\n", "0".repeat(64));
+        config.keys = config::load(&text).0.unwrap().keys;
         assert_eq!(
             summary("f\n", &config),
             "f\\n: ok (0 providers, 0 models, 1 key)\n"

@@ -94,12 +94,36 @@ fn everything() -> Config {
             after: some,
             ..Hedge::default()
         }),
+        clamp_output: false,
     };
+    let allowance = "1 requests".parse().unwrap();
+    let limit = Limit {
+        name: "l".into(),
+        allow: allowance,
+        per: vec![Per::User],
+        keys: any(),
+        teams: any(),
+        users: any(),
+        routes: any(),
+        endpoints: any(),
+        models: any(),
+        providers: any(),
+        hard: Some(true),
+        wait: Duration::ZERO,
+        depth: 100,
+    };
+    let reference = Reference::parse("env:A");
     let key = Key {
         hash: Hash([0; 32]),
+        team: Some("t".into()),
         models: any(),
+        routes: any(),
+        endpoints: any(),
         direct: false,
         disabled: false,
+        expires: Some(std::time::UNIX_EPOCH),
+        limits: vec![allowance],
+        priority: Priority::Normal,
         metadata: BTreeMap::from([("n".into(), "v".into())]),
     };
     let capability = Capability {
@@ -133,7 +157,10 @@ fn everything() -> Config {
             tls: Some(tls),
             ..Listen::default()
         }],
-        admin: Admin::default(),
+        admin: Admin {
+            token: reference,
+            ..Admin::default()
+        },
         demo: Some(Demo {
             listen: Admin::default().listen,
         }),
@@ -145,6 +172,23 @@ fn everything() -> Config {
         models: BTreeMap::from([("m".into(), model)]),
         keys: BTreeMap::from([("k".into(), key)]),
         capabilities: vec![capability],
+        limit: vec![limit],
+        prices: Prices::default(),
+        ledger: Ledger {
+            path: Some("l".into()),
+            retention: some,
+            ..Ledger::default()
+        },
+        state: State {
+            url: Some("redis://h/0".into()),
+            password: Reference::parse("env:A"),
+            ..State::default()
+        },
+        traces: Traces {
+            endpoint: Some("http://h".into()),
+            headers: BTreeMap::from([("n".into(), HeaderSource::Literal(Default::default()))]),
+            ..Traces::default()
+        },
     }
 }
 
@@ -204,11 +248,22 @@ fn the_reference_states_the_defaults() {
             },
             Listen::default()
         );
-        assert_eq!(config.admin, Admin::default());
+        assert_eq!(config.admin.listen, Admin::default().listen);
         assert_eq!(config.log, Log::default());
         assert_eq!(config.access_log, AccessLog::default());
         assert_eq!(config.limits, Limits::default());
         assert_eq!(config.times, Times::default());
+        assert_eq!(config.prices, Prices::default());
+        let mut ledger = config.ledger.clone();
+        (ledger.path, ledger.retention) = (None, None);
+        assert_eq!(ledger, Ledger::default());
+        let state = State {
+            url: None,
+            password: None,
+            ..config.state.clone()
+        };
+        assert_eq!(state, State::default());
+        assert!((config.traces.sample - 1.0).abs() < f64::EPSILON);
         let provider = &config.providers["openai"];
         assert_eq!(provider.balance, Balance::default());
         assert_eq!(provider.http, HttpVersion::default());

@@ -10,6 +10,7 @@
 //! the references that they are in the file, literal header values and key
 //! hashes are masked.
 
+mod accounting;
 pub mod capability;
 mod diagnostic;
 mod document;
@@ -20,6 +21,9 @@ mod resilience;
 mod secret;
 mod value;
 
+pub use accounting::{
+    Durability, Ledger, Limit, OnFailure, Per, Prices, Priority, State, Store, Traces,
+};
 pub use capability::Capability;
 pub use diagnostic::{Diagnostic, Path, Severity, printable};
 pub use load::{Loaded, load, load_rest, locate, read, with_lines};
@@ -29,11 +33,12 @@ pub use resilience::{Breaker, Covers, Hedge, OnBreak, RouteTimeouts, Timeouts};
 pub use secret::{Reference, ResolveError, Secret};
 pub use value::{Hash, HeaderSource, Output};
 
+use crate::units::Allowance;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// The whole file.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
@@ -54,6 +59,11 @@ pub struct Config {
     #[serde(deserialize_with = "name::plain")]
     pub keys: BTreeMap<String, Key>,
     pub capabilities: Vec<Capability>,
+    pub limit: Vec<Limit>,
+    pub prices: Prices,
+    pub ledger: Ledger,
+    pub state: State,
+    pub traces: Traces,
 }
 
 impl Config {
@@ -122,12 +132,16 @@ pub struct Tls {
 #[serde(deny_unknown_fields, default)]
 pub struct Admin {
     pub listen: SocketAddr,
+    /// What changes something, or shows keys, needs it as a bearer token. Nothing
+    /// can be changed without one.
+    pub token: Option<Reference>,
 }
 
 impl Default for Admin {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 9090)),
+            token: None,
         }
     }
 }
@@ -528,6 +542,10 @@ pub struct Model {
     pub keep_alive: Option<Duration>,
     #[serde(default)]
     pub hedge: Option<Hedge>,
+    /// An answer that a budget does not cover any more may be a shorter one: its
+    /// limit of tokens is lowered to what is left.
+    #[serde(default)]
+    pub clamp_output: bool,
 }
 
 /// What becomes of a field that a provider has no counterpart for and that
@@ -559,15 +577,33 @@ pub enum Strategy {
 #[serde(deny_unknown_fields)]
 pub struct Key {
     pub hash: Hash,
-    /// Aliases that it may use; `*` matches any run of characters.
+    /// Who owns it.
+    #[serde(default)]
+    pub team: Option<String>,
+    /// Names that it may ask for; `*` matches any run of characters.
     #[serde(default = "any")]
     pub models: Vec<String>,
+    /// Names in `[models]` that these may lead to.
+    #[serde(default = "any")]
+    pub routes: Vec<String>,
+    /// Endpoints of the API that it may call: `chat_completions`, `embeddings`.
+    #[serde(default = "any")]
+    pub endpoints: Vec<String>,
     /// May it ask for `provider/model` past the aliases?
     #[serde(default)]
     pub direct: bool,
     #[serde(default)]
     pub disabled: bool,
-    /// Written to the access log with every request of this key.
+    /// It is refused from then on (RFC 3339).
+    #[serde(default, with = "value::moment::optional")]
+    pub expires: Option<SystemTime>,
+    /// Limits of this key alone.
+    #[serde(default)]
+    pub limits: Vec<Allowance>,
+    /// Who goes first where requests wait for their turn.
+    #[serde(default)]
+    pub priority: Priority,
+    /// Tags of every request of this key, in the access log and the ledger.
     #[serde(default)]
     pub metadata: BTreeMap<String, String>,
 }

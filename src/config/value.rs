@@ -82,6 +82,37 @@ pub mod duration {
     }
 }
 
+/// A moment: `"2027-01-31T00:00:00Z"`.
+pub mod moment {
+    /// The same, where the key may be absent.
+    pub mod optional {
+        use super::super::*;
+        use std::time::SystemTime;
+
+        /// # Errors
+        /// The serialiser's own.
+        pub fn serialize<S: Serializer>(
+            value: &Option<SystemTime>,
+            serializer: S,
+        ) -> Result<S::Ok, S::Error> {
+            let text = value.map(|time| humantime::format_rfc3339_seconds(time).to_string());
+            text.serialize(serializer)
+        }
+
+        /// # Errors
+        /// For all but a text in RFC 3339's form, in UTC.
+        pub fn deserialize<'de, D: Deserializer<'de>>(
+            deserializer: D,
+        ) -> Result<Option<SystemTime>, D::Error> {
+            let text = String::deserialize(deserializer)?;
+            let time = humantime::parse_rfc3339(&text).map_err(|_| {
+                de::Error::custom("expected a time such as \"2027-01-31T00:00:00Z\"")
+            })?;
+            Ok(Some(time))
+        }
+    }
+}
+
 /// A number of bytes over zero, with its unit: `"32MiB"`, `"500kB"`, `"512B"`.
 pub mod size {
     use super::*;

@@ -11,8 +11,8 @@ use super::fault::Fault;
 use super::policy::{others, same};
 use super::provider::Side;
 use crate::config::{
-    AccessLog, Admin, Config, Dialect, Hash, Limits, Listen, Log, Model, Output, Provider, Server,
-    Strategy, TargetName, Times,
+    AccessLog, Admin, Config, Dialect, Hash, Ledger, Limits, Listen, Log, Model, Output, Provider,
+    Server, Strategy, TargetName, Times,
 };
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -61,6 +61,7 @@ pub fn copy(
         }],
         admin: Admin {
             listen: places.admin,
+            ..Admin::default()
         },
         demo: None,
         log: Log::default(),
@@ -80,8 +81,12 @@ pub fn copy(
         },
         providers,
         models,
-        keys: BTreeMap::new(),
-        capabilities: Vec::new(),
+        ledger: Ledger {
+            path: Some(":memory:".into()),
+            ..Ledger::default()
+        },
+        // No limits, no store, no traces: those are not what is rehearsed.
+        ..Config::default()
     };
     // A hash is masked when it is written, so that the key comes by itself.
     let text = toml::to_string(&copied).ok()?;

@@ -80,7 +80,7 @@ impl Seam {
             }
             Event::Usage(usage) => {
                 self.own = usage;
-                out.push(Event::Usage(sum(self.before, usage)));
+                out.push(Event::Usage(self.before.plus(usage)));
             }
             Event::Finish { .. } | Event::End if waits => return Err(Misfit::Short),
             Event::End => {
@@ -115,7 +115,7 @@ impl Seam {
     /// What all answers cost so far: as it was told, else estimated.
     pub fn spent(&self) -> Usage {
         let own = self.own.or_estimated(|| self.prompt, self.tokens);
-        sum(self.before, own)
+        self.before.plus(own)
     }
 
     /// What of a piece of text the client does not have.
@@ -152,18 +152,6 @@ fn common(one: &str, other: &str) -> usize {
     same.map(|(one, _)| one.len_utf8()).sum()
 }
 
-const fn sum(one: Usage, other: Usage) -> Usage {
-    Usage {
-        prompt: one.prompt.saturating_add(other.prompt),
-        completion: one.completion.saturating_add(other.completion),
-        cached: one.cached.saturating_add(other.cached),
-        cache_write: one.cache_write.saturating_add(other.cache_write),
-        reasoning: one.reasoning.saturating_add(other.reasoning),
-        audio_in: one.audio_in.saturating_add(other.audio_in),
-        audio_out: one.audio_out.saturating_add(other.audio_out),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -177,6 +165,8 @@ mod tests {
         reasoning: 0,
         audio_in: 0,
         audio_out: 0,
+        cache_write_1h: 0,
+        images: 0,
     };
 
     fn said(seam: &mut Seam, pieces: &[&str]) -> Result<String, Misfit> {

@@ -131,10 +131,10 @@ impl Chunk {
             prompt: prompt.saturating_add(own_tools),
             completion: answer.saturating_add(reasoning),
             cached: counts.cached_content_token_count.unwrap_or_default(),
-            cache_write: 0,
             reasoning,
             audio_in: audio(counts.prompt_tokens_details.as_ref()),
             audio_out: audio(counts.candidates_tokens_details.as_ref()),
+            ..Usage::default()
         })
     }
 }

@@ -353,10 +353,10 @@ fn usage_is_openais() {
         prompt: 105,
         completion: 37,
         cached: 60,
-        cache_write: 0,
         reasoning: 30,
         audio_in: 10,
         audio_out: 2,
+        ..Usage::default()
     };
     assert_eq!(answer.usage, Some(expected));
     assert_eq!(expected.total(), 142);

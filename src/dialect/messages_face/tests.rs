@@ -77,9 +77,11 @@ const USED: Usage = Usage {
     completion: 34,
     cached: 1000,
     cache_write: 100,
+    cache_write_1h: 0,
     reasoning: 30,
     audio_in: 0,
     audio_out: 0,
+    images: 0,
 };
 
 /// Whole answers by name; each is also told as a stream.

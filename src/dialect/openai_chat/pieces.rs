@@ -257,5 +257,6 @@ fn counted(map: &Fields) -> Usage {
         reasoning,
         audio_in: of("prompt_tokens_details", "audio_tokens").unwrap_or_default(),
         audio_out: of("completion_tokens_details", "audio_tokens").unwrap_or_default(),
+        ..Usage::default()
     }
 }

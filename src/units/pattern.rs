@@ -1,4 +1,4 @@
-//! Small values with a meaning: patterns of model names.
+//! Patterns of model names.
 
 /// A pattern over names in which `*` stands for any run of characters
 /// (also an empty one). Everything else stands for itself.

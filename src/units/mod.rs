@@ -1,0 +1,12 @@
+//! Small values with a meaning: patterns of names, money, moments, what may be used in
+//! which time.
+
+mod allowance;
+mod moment;
+mod money;
+mod pattern;
+
+pub use allowance::{Allowance, Calendar, Measure, NotAnAllowance, Window};
+pub use moment::Moment;
+pub use money::{MicroUsd, NotMoney, Rate};
+pub use pattern::{Pattern, Wildcard};
