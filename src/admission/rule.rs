@@ -1,6 +1,6 @@
 //! A limit as the operator set it, and what it counts of a request.
 
-use crate::units::{Allowance, MicroUsd, Pattern};
+use crate::units::{Allowance, Measure, MicroUsd, Pattern};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -61,6 +61,31 @@ impl Rule {
             || !self.on.providers.is_empty()
             || self.per.iter().any(|per| of_targets.contains(per))
     }
+
+    /// Whether a request is counted: it is of those that the rule is for, and
+    /// has all that the rule tells apart.
+    pub fn counts(&self, subject: &Subject<'_>) -> bool {
+        self.on.matches(subject) && self.per.iter().all(|per| subject.value(*per).is_some())
+    }
+}
+
+impl Selector {
+    /// Whether a request is of these.
+    pub fn matches(&self, subject: &Subject<'_>) -> bool {
+        let lists = [
+            (&self.keys, Dimension::Key),
+            (&self.teams, Dimension::Team),
+            (&self.users, Dimension::User),
+            (&self.routes, Dimension::Route),
+            (&self.endpoints, Dimension::Endpoint),
+            (&self.models, Dimension::Model),
+            (&self.providers, Dimension::Provider),
+        ];
+        lists.into_iter().all(|(patterns, dimension)| {
+            let is_named = |name| patterns.iter().any(|pattern| pattern.matches(name));
+            patterns.is_empty() || subject.value(dimension).is_some_and(is_named)
+        })
+    }
 }
 
 /// A request, as rules see it.
@@ -75,6 +100,27 @@ pub struct Subject<'a> {
     pub target: Option<(&'a str, &'a str)>,
 }
 
+impl<'a> Subject<'a> {
+    /// What it is called in this respect, if it is known.
+    pub const fn value(&self, dimension: Dimension) -> Option<&'a str> {
+        match dimension {
+            Dimension::Key => Some(self.key),
+            Dimension::Team => self.team,
+            Dimension::User => self.user,
+            Dimension::Route => Some(self.route),
+            Dimension::Endpoint => Some(self.endpoint),
+            Dimension::Provider => match self.target {
+                Some((provider, _)) => Some(provider),
+                None => None,
+            },
+            Dimension::Model => match self.target {
+                Some((_, model)) => Some(model),
+                None => None,
+            },
+        }
+    }
+}
+
 /// What a request uses, or may use at most.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Load {
@@ -82,4 +128,41 @@ pub struct Load {
     pub input_tokens: u64,
     pub output_tokens: u64,
     pub cost: MicroUsd,
+}
+
+impl Load {
+    /// So much of what is counted. A request is under way once, however often it
+    /// is counted: concurrency is not a load.
+    pub const fn of(&self, measure: Measure) -> u64 {
+        match measure {
+            Measure::Requests => self.requests,
+            Measure::InputTokens => self.input_tokens,
+            Measure::OutputTokens => self.output_tokens,
+            Measure::TotalTokens => self.input_tokens.saturating_add(self.output_tokens),
+            Measure::Usd => self.cost.0,
+            Measure::Concurrent => 0,
+        }
+    }
+
+    /// Both together.
+    #[must_use]
+    pub const fn plus(&self, more: &Self) -> Self {
+        Self {
+            requests: self.requests.saturating_add(more.requests),
+            input_tokens: self.input_tokens.saturating_add(more.input_tokens),
+            output_tokens: self.output_tokens.saturating_add(more.output_tokens),
+            cost: self.cost.saturating_add(more.cost),
+        }
+    }
+
+    /// As much of it as `bound` has of each.
+    #[must_use]
+    pub fn within(&self, bound: &Self) -> Self {
+        Self {
+            requests: self.requests.min(bound.requests),
+            input_tokens: self.input_tokens.min(bound.input_tokens),
+            output_tokens: self.output_tokens.min(bound.output_tokens),
+            cost: self.cost.min(bound.cost),
+        }
+    }
 }

@@ -1,0 +1,205 @@
+//! All limits and budgets: the one place that lets a request in.
+//!
+//! It outlives the routing table. What is used is kept by the names of rules, so
+//! a reload changes limits and forgets nothing.
+
+use super::counter::{Counter, Slot};
+use super::hold::{Charge, Hold};
+use super::memory::{Key, Memory, ROOM};
+use super::{Load, Refusal, Rule, Stage, Standing, Subject, Turn, Why};
+use crate::units::{Measure, Moment};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// When to come again for a place: nobody knows when one is free, and most
+/// requests take seconds.
+const PLACE_AFTER: Duration = Duration::from_secs(1);
+
+/// Limits and budgets, shared by all requests.
+pub struct Limiter {
+    memory: Memory,
+}
+
+/// What a rule has left for one of those that it tells apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remaining {
+    pub rule: Arc<Rule>,
+    /// The values of `per`, in that order; `*` alone for all that found no
+    /// counter of their own.
+    pub of: Vec<String>,
+    /// In the measure's unit: settled and reserved.
+    pub used: u64,
+    /// Of it, what is only reserved.
+    pub reserved: u64,
+    pub left: u64,
+    /// How many wait for a place.
+    pub waiting: usize,
+}
+
+impl Default for Limiter {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Limiter {
+    /// Nothing is used, and there is room for [`ROOM`] counters.
+    pub fn new() -> Self {
+        Self::with_room(ROOM)
+    }
+
+    /// As [`Self::new`], with room for about so many counters.
+    pub fn with_room(counters: usize) -> Self {
+        Self {
+            memory: Memory::new(counters),
+        }
+    }
+
+    /// Reserves `load` under all rules of this stage that count the request, and
+    /// a place under those that count who is under way; waits for a place where
+    /// the rule allows it. All or nothing. A future that is dropped while it
+    /// waits leaves no trace.
+    ///
+    /// # Errors
+    ///
+    /// When a rule has not enough left, or its turn does not come in time.
+    pub async fn reserve(
+        &self,
+        rules: &[Arc<Rule>],
+        subject: &Subject<'_>,
+        stage: Stage,
+        load: &Load,
+        turn: Turn,
+        now: Moment,
+    ) -> Result<Hold, Refusal> {
+        let is_asked = |rule: &Arc<Rule>| match stage {
+            Stage::Request => !rule.is_of_targets(),
+            Stage::Target => rule.is_of_targets(),
+        };
+        let asked = rules.iter().filter(|rule| is_asked(rule));
+        let counting = asked.filter(|rule| rule.counts(subject));
+        let (places, budgets): (Vec<_>, Vec<_>) =
+            counting.partition(|rule| rule.allowance.measure == Measure::Concurrent);
+        let (slots, now) = self.enter(places, subject, turn, now).await?;
+        let charge = |rule: &Arc<Rule>| {
+            let counter = self.counter(rule, subject, now);
+            Charge::new(Arc::clone(rule), counter)
+        };
+        Hold::new(budgets.into_iter().map(charge).collect(), slots, load, now)
+    }
+
+    /// Takes a place under each rule, the narrowest rule first: nobody who waits
+    /// behind their own requests holds a place that others could use. All take
+    /// them in this order, so that no two wait for each other. Returns the time
+    /// after that.
+    async fn enter(
+        &self,
+        mut rules: Vec<&Arc<Rule>>,
+        subject: &Subject<'_>,
+        turn: Turn,
+        now: Moment,
+    ) -> Result<(Vec<Slot>, Moment), Refusal> {
+        if rules.is_empty() {
+            return Ok((Vec::new(), now));
+        }
+        rules.sort_by(|a, b| (b.per.len(), &a.name).cmp(&(a.per.len(), &b.name)));
+        let began = Instant::now();
+        let who = match subject.user {
+            Some(user) => format!("user {user}"),
+            None => format!("key {}", subject.key),
+        };
+        let mut slots = Vec::with_capacity(rules.len());
+        for rule in rules {
+            let now = now.plus(began.elapsed());
+            let counter = self.counter(rule, subject, now);
+            match counter.enter(rule, &who, turn, now).await {
+                Ok(slot) => slots.push(slot),
+                Err(why) => return Err(no_place(rule, &counter, why)),
+            }
+        }
+        Ok((slots, now.plus(began.elapsed())))
+    }
+
+    /// Counts what the ledger knows of before this process began, at the time of
+    /// its admission, under all rules that count the request. No limit is asked:
+    /// it is used already.
+    pub fn record(&self, rules: &[Arc<Rule>], subject: &Subject<'_>, used: &Load, at: Moment) {
+        for rule in rules.iter().filter(|rule| rule.counts(subject)) {
+            let used = used.of(rule.allowance.measure);
+            if used > 0 {
+                let counter = self.counter(rule, subject, at);
+                counter.lock().tally.record(counter.window, used, at);
+            }
+        }
+    }
+
+    /// What is left of the rules that have one allowance for all, in their order.
+    pub fn left(&self, rules: &[Arc<Rule>], now: Moment) -> Vec<Remaining> {
+        let single = rules.iter().filter(|rule| rule.per.is_empty());
+        let look = |rule: &Arc<Rule>| {
+            let known = self.memory.known(&Key::of_rule(rule));
+            let unused = || Remaining::of(rule, Vec::new(), None, now);
+            known.map_or_else(unused, |counter| {
+                Remaining::of(rule, Vec::new(), Some(&counter), now)
+            })
+        };
+        single.map(look).collect()
+    }
+
+    /// What is left of one rule for those that used some of it: any `most` of
+    /// them. Looks at all counters of all rules; for a page that people read.
+    pub fn counters(&self, rule: &Arc<Rule>, most: usize, now: Moment) -> Vec<Remaining> {
+        let found = self.memory.of_rule(&Key::of_rule(rule), most);
+        let look = |(of, counter): (Vec<String>, Arc<Counter>)| {
+            Remaining::of(rule, of, Some(&counter), now)
+        };
+        found.into_iter().map(look).collect()
+    }
+
+    /// How many counters are kept.
+    pub fn size(&self) -> usize {
+        self.memory.len()
+    }
+
+    fn counter(&self, rule: &Rule, subject: &Subject<'_>, now: Moment) -> Arc<Counter> {
+        let key = Key::of(rule, subject);
+        self.memory.counter(&key, rule.allowance.window, now)
+    }
+}
+
+impl Remaining {
+    fn of(rule: &Arc<Rule>, of: Vec<String>, counter: Option<&Counter>, now: Moment) -> Self {
+        let (used, reserved, waiting) = counter.map_or((0, 0, 0), |counter| {
+            let mut held = counter.lock();
+            held.tally.turn(counter.window, now);
+            (held.tally.used(), held.tally.reserved(), held.waiting())
+        });
+        Self {
+            rule: Arc::clone(rule),
+            of,
+            used,
+            reserved,
+            left: rule.allowance.amount.saturating_sub(used),
+            waiting,
+        }
+    }
+}
+
+fn no_place(rule: &Rule, counter: &Counter, why: Why) -> Refusal {
+    let limit = rule.allowance.amount;
+    Refusal {
+        rule: Arc::clone(&rule.name),
+        measure: rule.allowance.measure,
+        window: rule.allowance.window,
+        limit,
+        left: counter.lock().tally.left(limit),
+        retry_after: (why != Why::TooLarge).then_some(PLACE_AFTER),
+        why,
+        standing: Standing::default(),
+    }
+}
+
+#[cfg(test)]
+#[path = "limiter_tests.rs"]
+mod tests;
