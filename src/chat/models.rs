@@ -233,7 +233,7 @@ impl From<Style> for Thinking {
 /// Does `name` match `pattern`, whose `*` stands for any text? In time of
 /// their product at worst: only the last star is ever tried again, because a
 /// shorter match of an earlier one leaves no less to the later.
-fn matches(pattern: &str, name: &str) -> bool {
+pub fn matches(pattern: &str, name: &str) -> bool {
     let (pattern, name) = (pattern.as_bytes(), name.as_bytes());
     let (mut p, mut n) = (0, 0);
     let mut star: Option<(usize, usize)> = None;
@@ -265,7 +265,7 @@ fn matches(pattern: &str, name: &str) -> bool {
 /// `anthropic.claude-opus-4-1-20250805-v1:0`, `claude-opus-4-1@20250805`,
 /// `gpt-4o-2024-08-06`. So a pattern can tell `claude-opus-5` from
 /// `claude-opus-5-5`.
-fn undated(name: &str) -> &str {
+pub fn undated(name: &str) -> &str {
     let name = match name.rsplit_once("-v") {
         Some((rest, version)) if is_version(version) => rest,
         _ => name,

@@ -85,6 +85,23 @@ impl Rate {
         (self.0 as u128).saturating_mul(units as u128)
     }
 
+    /// Reads the price of **one** unit in dollars, as images and requests are
+    /// priced: `0.04`.
+    ///
+    /// # Errors
+    /// When it is no decimal number, or finer than a picodollar.
+    pub fn of_one(text: &str) -> Result<Self, NotMoney> {
+        let picos = decimal(text, 12).ok_or(NotMoney(12))?;
+        u64::try_from(picos).map(Self).map_err(|_| NotMoney(12))
+    }
+
+    /// Dollars for one unit, exactly: what [`Rate::of_one`] reads.
+    pub fn for_one(self) -> String {
+        const DOLLAR: u64 = 1_000_000_000_000;
+        let text = format!("{}.{:012}", self.0 / DOLLAR, self.0 % DOLLAR);
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    }
+
     /// What so many units cost, to the nearest micro-dollar.
     pub fn cost(self, units: u64) -> MicroUsd {
         MicroUsd::nearest(self.of(units))
@@ -188,5 +205,8 @@ mod tests {
         assert_eq!(Rate(u64::MAX).cost(u64::MAX), MicroUsd::MAX);
         assert_eq!(cheap.to_string(), "0.02");
         assert_eq!(Rate(5_000_000).to_string(), "5");
+        assert_eq!(Rate::of_one("0.04"), Ok(Rate(40_000_000_000)));
+        assert_eq!(Rate(40_000_000_000).for_one(), "0.04");
+        assert_eq!(Rate::of_one("0.0000000000001"), Err(NotMoney(12)));
     }
 }
