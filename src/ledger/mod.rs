@@ -1,6 +1,223 @@
 //! What was used, by whom, and what it cost: written down before anything is
 //! sent, and once more when it is known.
+//!
+//! A request [begins](Ledger::begin) with an intent that holds the most it may
+//! cost, and [settles](Ledger::settle) once. Both go to one thread that writes
+//! them to an SQLite file in batches; a request waits for that only where a hard
+//! budget asks for it, and settling never waits and never fails. What a process
+//! that died had begun is settled at its bound when the file is opened again.
+//!
+//! The ledger holds counts, names and times, never a text of a request's.
 
+mod book;
+mod checkpoint;
+mod database;
 mod entry;
+mod names;
+mod queue;
+mod recovery;
+mod schema;
+mod writer;
 
+#[cfg(test)]
+mod tests;
+
+pub use database::{Durability, MEMORY, OpenError};
 pub use entry::{Attempt, Intent, Settlement, UsageSource};
+pub use queue::{Health, Need, Unavailable};
+pub use recovery::{RECOVERED, Recovery};
+
+use crate::chat::Usage;
+use crate::units::MicroUsd;
+use checkpoint::Checkpoints;
+use queue::{Item, Queue};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::sync::oneshot;
+use writer::{Fitness, Writer};
+
+/// How a ledger is kept.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The SQLite file, or [`MEMORY`].
+    pub path: PathBuf,
+    pub durability: Durability,
+    /// Intents and settlements that may wait to be written before no more
+    /// intents are taken.
+    pub buffer: usize,
+    /// Single entries are deleted after so long; hourly sums stay.
+    pub retention: Option<Duration>,
+    /// Single entries are deleted, the oldest first, while the file has more
+    /// bytes.
+    pub max_bytes: Option<u64>,
+}
+
+/// A ledger that is written. Dropping it closes it, within ten seconds.
+pub struct Ledger {
+    queue: Arc<Queue>,
+    next: AtomicU64,
+    path: PathBuf,
+}
+
+/// A ledger that was closed before all was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{0} entries of the ledger could not be written in time")]
+pub struct Unwritten(pub usize);
+
+impl Ledger {
+    /// Opens or makes the file, settles what a process that died left open, and
+    /// starts to write.
+    ///
+    /// # Errors
+    /// When another gateway has it, it is no ledger of this version or an older
+    /// one, or it cannot be written.
+    pub fn open(settings: Settings) -> Result<(Self, Recovery), OpenError> {
+        let path = settings.path;
+        let lock = database::lock(&path)?;
+        let connection = database::to_write(&path, settings.durability)?;
+        let (recovery, last) =
+            recovery::recover(&connection).map_err(|source| OpenError::Sqlite {
+                path: path.clone(),
+                source,
+            })?;
+        let queue = Arc::new(Queue::new(settings.buffer));
+        let io = |source| OpenError::Io {
+            path: path.clone(),
+            source,
+        };
+        let checkpoints = match database::is_memory(&path) {
+            true => None,
+            false => Some(Checkpoints::start(path.clone()).map_err(io)?),
+        };
+        let writer = Writer {
+            queue: queue.clone(),
+            path: path.clone(),
+            durability: settings.durability,
+            checkpoints,
+            open: BTreeMap::new(),
+            last,
+            latest: recovery.latest.unwrap_or_default(),
+            pending: Vec::new(),
+            fitness: Fitness::Well,
+            lock,
+        };
+        std::thread::Builder::new()
+            .name("ledger".to_owned())
+            .spawn(move || writer.run(connection))
+            .map_err(io)?;
+        let ledger = Self {
+            queue,
+            next: AtomicU64::new(last + 1),
+            path,
+        };
+        Ok((ledger, recovery))
+    }
+
+    /// An id that no intent of this ledger has had.
+    pub fn next_id(&self) -> u64 {
+        self.next.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Writes down that a request is about to be sent. Whatever begins has to
+    /// [settle](Self::settle). A future that is dropped before it is ready has
+    /// begun nothing, or has settled it as canceled, at no cost.
+    ///
+    /// # Errors
+    /// When the intent was not taken; then there is nothing to settle.
+    pub async fn begin(&self, intent: Intent, need: Need) -> Result<(), Unavailable> {
+        let id = intent.id;
+        if need == Need::Buffered {
+            return self.queue.begin(intent, None);
+        }
+        let (told, commit) = oneshot::channel();
+        self.queue.begin(intent, Some(told))?;
+        let mut left = Left {
+            queue: Some(&self.queue),
+            id,
+        };
+        let outcome = commit.await.unwrap_or(Err(Unavailable::Closed));
+        left.queue = None;
+        outcome
+    }
+
+    /// Writes down what became of a request that has begun. Never waits for the
+    /// disk; what cannot be written now is kept until it can.
+    pub fn settle(&self, settlement: Settlement) {
+        self.queue.add(Item::Settle(Box::new(settlement)));
+    }
+
+    /// Settles a request for which nothing was sent to anybody.
+    pub fn release(&self, id: u64, outcome: &'static str) {
+        self.settle(nothing_sent(id, outcome));
+    }
+
+    /// Waits until all that came before is written.
+    ///
+    /// # Errors
+    /// [`Unavailable::Closed`] when it never will be.
+    pub async fn flush(&self) -> Result<(), Unavailable> {
+        let (told, written) = oneshot::channel();
+        self.queue.add(Item::Flush(told));
+        written.await.map_err(|_| Unavailable::Closed)
+    }
+
+    /// How it is, at the moment.
+    pub fn health(&self) -> Health {
+        self.queue.health()
+    }
+
+    /// Takes no more intents, writes what is queued, and ends. Blocks for at
+    /// most `within`.
+    ///
+    /// # Errors
+    /// What could not be written is lost with this process; its intents are
+    /// settled at their bound when the file is opened again.
+    pub fn close(&self, within: Duration) -> Result<(), Unwritten> {
+        match self.queue.close(within) {
+            true => Ok(()),
+            false => Err(Unwritten(self.queue.health().queued)),
+        }
+    }
+}
+
+impl Drop for Ledger {
+    fn drop(&mut self) {
+        self.queue.close(Duration::from_secs(10));
+    }
+}
+
+/// A request that waits for its intent, and may be dropped meanwhile.
+struct Left<'a> {
+    queue: Option<&'a Queue>,
+    id: u64,
+}
+
+impl Drop for Left<'_> {
+    fn drop(&mut self) {
+        if let Some(queue) = self.queue {
+            let settlement = nothing_sent(self.id, "canceled");
+            queue.add(Item::Settle(Box::new(settlement)));
+        }
+    }
+}
+
+fn nothing_sent(id: u64, outcome: &'static str) -> Settlement {
+    Settlement {
+        id,
+        outcome,
+        error: None,
+        status: 0,
+        duration: Duration::ZERO,
+        first_byte: None,
+        provider: None,
+        model: None,
+        usage: Usage::default(),
+        source: UsageSource::None,
+        cost: MicroUsd::ZERO,
+        unpriced: false,
+        attempts: Vec::new(),
+    }
+}
