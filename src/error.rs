@@ -20,6 +20,8 @@ pub enum ErrorKind {
     InvalidRequest,
     Unauthenticated,
     ModelNotAllowed,
+    RouteNotAllowed,
+    EndpointNotAllowed,
     UnknownUrl,
     UnknownModel,
     MethodNotAllowed,
@@ -33,6 +35,10 @@ pub enum ErrorKind {
     ProviderRejected,
     Conflict,
     RateLimited,
+    /// A limit of the gateway's own.
+    LimitReached,
+    /// A budget of the gateway's own.
+    BudgetExceeded,
     QuotaExhausted,
     UpstreamError,
     /// The provider refused *our* credential.
@@ -41,6 +47,12 @@ pub enum ErrorKind {
     UpstreamOverloaded,
     /// The gateway has.
     Overloaded,
+    /// What is used cannot be written down, and has to be.
+    LedgerUnavailable,
+    /// What is left cannot be told, and has to be known.
+    LimitsUnavailable,
+    /// A budget is to be kept, and nobody knows what the model costs.
+    PriceUnknown,
     /// The gateway is being stopped.
     Stopping,
     NoTarget,
@@ -81,6 +93,8 @@ impl ErrorKind {
             K::InvalidRequest => (400, INVALID, "invalid_request", Client),
             K::Unauthenticated => (401, "authentication_error", "invalid_api_key", Client),
             K::ModelNotAllowed => (403, "permission_error", "model_not_allowed", Client),
+            K::RouteNotAllowed => (403, "permission_error", "route_not_allowed", Client),
+            K::EndpointNotAllowed => (403, "permission_error", "endpoint_not_allowed", Client),
             K::UnknownUrl => (404, "not_found_error", "unknown_url", Client),
             K::UnknownModel => (404, INVALID, "model_not_found", Client),
             K::MethodNotAllowed => (405, INVALID, "method_not_allowed", Client),
@@ -93,6 +107,11 @@ impl ErrorKind {
             K::ProviderRejected => (400, INVALID, "provider_rejected", Client),
             K::Conflict => (409, "conflict_error", "conflict", Provider),
             K::RateLimited => (429, "rate_limit_error", "rate_limit_exceeded", Provider),
+            K::LimitReached => (429, "rate_limit_error", "rate_limit_exceeded", Client),
+            K::BudgetExceeded => (402, "insufficient_quota", "budget_exceeded", Client),
+            K::LedgerUnavailable => (503, API, "ledger_unavailable", Gateway),
+            K::LimitsUnavailable => (503, API, "limits_unavailable", Gateway),
+            K::PriceUnknown => (503, API, "price_unknown", Gateway),
             K::QuotaExhausted => (429, "insufficient_quota", "insufficient_quota", Provider),
             K::UpstreamError => (502, API, "upstream_error", Provider),
             K::UpstreamAuth => (502, API, "upstream_auth", Provider),

@@ -209,9 +209,12 @@ impl Reloader {
         let changed = [
             ("server", old.server != new.server),
             ("listen", old.listeners() != new.listeners()),
-            ("admin", old.admin != new.admin),
+            ("admin.listen", old.admin.listen != new.admin.listen),
             ("demo", old.demo != new.demo),
             ("access_log", old.access_log != new.access_log),
+            ("ledger", old.ledger != new.ledger),
+            ("state", old.state != new.state),
+            ("traces", old.traces != new.traces),
             (
                 "limits.connections",
                 old.limits.connections != new.limits.connections,
@@ -256,6 +259,9 @@ pub fn announce(metrics: &Metrics, board: &Board, table: &RoutingTable) {
     metrics.retain(table.route_labels(), table.providers.keys().map(|n| &**n));
     for provider in table.providers.keys() {
         metrics.failover.provider_known(provider);
+    }
+    for rule in &*table.rules {
+        metrics.accounting.limit_known(&rule.name);
     }
     metrics.config_version(table.version);
 }

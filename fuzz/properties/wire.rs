@@ -7,7 +7,7 @@ use super::strict::Distinct;
 use bytes::Bytes;
 use serde_json::Value;
 use std::borrow::Cow;
-use tollgate::chat::{Media, Operation, inspect};
+use tollgate::chat::{Media, Operation, Rewrite, Speech, inspect};
 use tollgate::wire::json::{
     Document, Edit, Known, Limits, ScanErrorKind, Span, append_members, lenient, scan, splice,
     write_string,
@@ -123,9 +123,17 @@ fn inspected(operation: Operation, bytes: &[u8]) {
     let mut value: Value = serde_json::from_slice(bytes).expect("JSON");
     assert_eq!(value["model"], *request.model);
     assert_eq!(value["stream"] == true, request.stream);
-    assert_eq!(value["user"].as_str(), request.user.as_deref());
+    let named = |name: &str| value[name].as_str().filter(|name| !name.is_empty());
+    let user = named("user").or(named("safety_identifier"));
+    if operation.speech() != Speech::Anthropic {
+        assert_eq!(user, request.user.as_deref());
+    }
     let model = odd_text(bytes);
-    let sent = request.with_model(&body, &model).concat();
+    let rewrite = Rewrite {
+        model: &model,
+        ..Rewrite::default()
+    };
+    let sent = request.rewritten(&body, &rewrite).concat();
     value["model"] = model.into();
     let read: Value = serde_json::from_slice(&sent).expect("still JSON");
     assert_eq!(read, value);

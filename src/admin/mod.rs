@@ -1,10 +1,10 @@
 //! The operator's listener: metrics, health, readiness, the config in use, what
-//! is known of targets.
+//! is known of targets; and keys (`keys`).
 //!
-//! It reads and never changes anything, has no key and speaks plain HTTP/1.1:
-//! it belongs on loopback or on a network of the operator's own, never on the
-//! clients' port. What it shows is free of secrets (the config comes redacted),
-//! but names providers, aliases and keys.
+//! It speaks plain HTTP/1.1: it belongs on loopback or on a network of the
+//! operator's own, never on the clients' port. All but keys can be read without
+//! a token, and only read. What it shows is free of secrets (the config comes
+//! redacted), but names providers, aliases and keys.
 //!
 //! A browser on the same machine could still be made to read it: a page whose
 //! own name is re-pointed at 127.0.0.1 after it was loaded (DNS rebinding) has
@@ -12,6 +12,10 @@
 //! `Host`. So only IP literals and `localhost`, which nobody's DNS can
 //! re-point, are served; every other name gets 421. A Prometheus that scrapes
 //! by name sets the target's address instead.
+
+mod keys;
+
+pub use keys::Keys;
 
 use crate::telemetry::{Metrics, timestamp};
 use async_trait::async_trait;
@@ -41,6 +45,7 @@ pub struct Admin {
     pub status: Arc<dyn Fn() -> Status + Send + Sync>,
     /// Brings the gauges up to date that only a look can tell.
     pub look: Arc<dyn Fn() + Send + Sync>,
+    pub keys: Arc<Keys>,
 }
 
 /// The state of the process and the config it runs on.
@@ -129,8 +134,47 @@ impl ServeHttp for Admin {
             (Some(host), _) => Some(host.as_bytes()),
             (None, authority) => authority.map(|authority| authority.as_str().as_bytes()),
         };
-        self.answer(&head.method, head.uri.path(), host)
+        match keys::Asked::of(head.uri.path()) {
+            Some(asked) if host.is_none_or(cannot_be_rebound) => self.keys(session, asked).await,
+            _ => self.answer(&head.method, head.uri.path(), host),
+        }
     }
+}
+
+impl Admin {
+    async fn keys(&self, session: &mut ServerSession, asked: keys::Asked) -> Response<Vec<u8>> {
+        let head = session.req_header();
+        let method = head.method.clone();
+        if let Err(refusal) = self.keys.admit(&asked, &method, &head.headers) {
+            return refusal;
+        }
+        let body = match tokio::time::timeout(keys::BODY_TIME, body(session)).await {
+            Ok(Ok(body)) => body,
+            Ok(Err(refusal)) => return refusal,
+            Err(_) => return keys::refuse(408, "request_timeout", "the body took too long"),
+        };
+        let keys = Arc::clone(&self.keys);
+        // It may wait for the disk; health checks must not.
+        let acted = tokio::task::spawn_blocking(move || keys.act(&asked, &method, &body)).await;
+        acted.unwrap_or_else(|_| keys::refuse(500, "internal_error", "it failed"))
+    }
+}
+
+/// The whole body, if it is small.
+async fn body(session: &mut ServerSession) -> Result<Vec<u8>, Response<Vec<u8>>> {
+    let broken = || keys::refuse(400, "invalid_request", "the body broke off");
+    let mut all = Vec::new();
+    while let Some(piece) = session.read_request_body().await.map_err(|_| broken())? {
+        if all.len() + piece.len() > keys::BODY {
+            return Err(keys::refuse(
+                413,
+                "request_too_large",
+                "the body is over 64 KiB",
+            ));
+        }
+        all.extend_from_slice(&piece);
+    }
+    Ok(all)
 }
 
 impl Admin {
@@ -273,10 +317,14 @@ mod tests {
                 retries_left: 2.4,
             }],
         };
+        let config = crate::config::Config::default();
+        let table = crate::table::RoutingTable::compile(&config).0.unwrap();
+        let table = Arc::new(arc_swap::ArcSwap::from_pointee(table));
         Admin {
             metrics: Arc::new(Metrics::new().unwrap()),
             status: Arc::new(status),
             look: Arc::new(|| ()),
+            keys: Keys::new(table, None),
         }
     }
 

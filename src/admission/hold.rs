@@ -76,6 +76,12 @@ impl Hold {
         self.close(&Load::default());
     }
 
+    /// Whether a rule is among them under which nobody gets anything while it
+    /// cannot be told what is left.
+    pub fn is_hard(&self) -> bool {
+        self.charges.iter().any(|charge| charge.rule.hard)
+    }
+
     /// What is reserved.
     pub const fn bound(&self) -> &Load {
         &self.bound
@@ -91,6 +97,16 @@ impl Hold {
             charge.settle(used.of(charge.rule.allowance.measure));
         }
         self.slots.clear();
+    }
+}
+
+impl std::fmt::Debug for Hold {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let rules = self.charges.iter().map(|charge| &charge.rule.name);
+        f.debug_struct("Hold")
+            .field("bound", &self.bound)
+            .field("rules", &rules.collect::<Vec<_>>())
+            .finish_non_exhaustive()
     }
 }
 

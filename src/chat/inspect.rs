@@ -5,8 +5,9 @@
 //! [`crate::wire::json`]. Known fields must have their documented type;
 //! unknown fields are nobody's business and pass.
 
-use super::operation::{Media, Operation};
-use crate::wire::json::{self, Document, Edit, Kind, Known, Limits, Member, ScanError, Span};
+use super::operation::{Media, Operation, Speech};
+use super::rewrite::Places;
+use crate::wire::json::{self, Document, Kind, Known, Limits, Member, ScanError, Span};
 use crate::wire::multipart;
 use bytes::Bytes;
 use std::borrow::Cow;
@@ -19,13 +20,19 @@ pub struct Request {
     pub model: String,
     /// Where the model's value stands: a JSON string with its quotes, or a
     /// form part's content.
-    model_span: Span,
-    media: Media,
+    pub(super) model_span: Span,
+    pub(super) media: Media,
     pub stream: bool,
-    /// The end user, as the client named them.
+    /// The end user, as the client named them: `user`, `safety_identifier`, or
+    /// Anthropic's `metadata.user_id`.
     pub user: Option<String>,
     /// How many answers the client wants.
     pub choices: u64,
+    /// The longest answer that the client wants, in tokens.
+    pub max_output: Option<u64>,
+    /// A stream is to tell its usage at its end (`stream_options`).
+    pub include_usage: bool,
+    pub(super) places: Places,
 }
 
 /// Why a body was refused, in words for the client.
@@ -67,30 +74,6 @@ impl InspectError {
 /// Longest model name that is looked up.
 const MODEL_BYTES: usize = 256;
 
-impl Request {
-    /// The body with `model` in place of the client's, every other byte as it
-    /// was; in up to three pieces, so that a large body is not copied.
-    pub fn with_model(&self, body: &Bytes, model: &str) -> Vec<Bytes> {
-        if self.model == model {
-            return vec![body.clone()];
-        }
-        let mut with = Vec::with_capacity(model.len() + 2);
-        match self.media {
-            Media::Json => json::write_string(&mut with, model),
-            Media::Multipart => with.extend_from_slice(model.as_bytes()),
-        }
-        let edit = Edit {
-            span: self.model_span,
-            with: with.into(),
-        };
-        match json::splice(body, vec![edit]) {
-            Ok(spliced) => spliced.into_iter().collect(),
-            // The span was found in this very body, so it lies within it.
-            Err(_) => vec![body.clone()],
-        }
-    }
-}
-
 /// Reads a JSON or multipart body.
 ///
 /// # Errors
@@ -123,6 +106,7 @@ fn inspect_json(operation: Operation, body: &Bytes, depth: usize) -> Result<Requ
     let mut found = Found::default();
     for member in document.members() {
         found.take(operation, body, member)?;
+        found.places.end = member.value.end;
     }
     require(operation, &document, body)?;
     let model = found
@@ -136,8 +120,11 @@ fn inspect_json(operation: Operation, body: &Bytes, depth: usize) -> Result<Requ
         model_span: model.value,
         media: Media::Json,
         stream: found.stream,
-        user: found.user,
+        user: found.user.or(found.identifier).or(found.user_id),
         choices: found.choices.unwrap_or(1),
+        max_output: found.max_output,
+        include_usage: found.include_usage,
+        places: found.places,
     })
 }
 
@@ -175,7 +162,14 @@ struct Found<'a> {
     model: Option<&'a Member>,
     stream: bool,
     user: Option<String>,
+    /// `safety_identifier`.
+    identifier: Option<String>,
+    /// `metadata.user_id`.
+    user_id: Option<String>,
     choices: Option<u64>,
+    max_output: Option<u64>,
+    include_usage: bool,
+    places: Places,
 }
 
 impl<'a> Found<'a> {
@@ -200,11 +194,48 @@ impl<'a> Found<'a> {
             "model" => self.model = Some(member),
             "stream" => self.stream = member.kind == Kind::True,
             "n" => self.choices = member.u64(body),
-            "user" => self.user = member.string(body).map(Cow::into_owned),
+            "user" => self.user = named(member.string(body)),
+            "safety_identifier" => self.identifier = named(member.string(body)),
+            "metadata" if operation.speech() == Speech::Anthropic => {
+                self.user_id = user_id(member.value.of(body));
+            }
+            "stream_options" => {
+                self.places.stream_options = Some(member.value);
+                self.include_usage = includes_usage(member.value.of(body));
+            }
+            "max_tokens" | "max_completion_tokens" | "max_output_tokens" => {
+                self.places.limits.push(member.value);
+                // Of two the larger counts: which one a provider heeds is its own.
+                self.max_output = self.max_output.max(member.u64(body));
+            }
             _ => {}
         }
         Ok(())
     }
+}
+
+/// An empty name is none.
+fn named(name: Option<Cow<'_, str>>) -> Option<String> {
+    name.filter(|name| !name.is_empty()).map(Cow::into_owned)
+}
+
+fn user_id(metadata: &[u8]) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Metadata<'a> {
+        #[serde(borrow)]
+        user_id: Option<Cow<'a, str>>,
+    }
+    let read: Metadata<'_> = serde_json::from_slice(metadata).ok()?;
+    named(read.user_id)
+}
+
+fn includes_usage(options: &[u8]) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Options {
+        include_usage: Option<bool>,
+    }
+    let read = serde_json::from_slice::<Option<Options>>(options);
+    read.ok().flatten().and_then(|read| read.include_usage) == Some(true)
 }
 
 fn inspect_form(content_type: &str, body: &Bytes) -> Result<Request, InspectError> {
@@ -242,8 +273,11 @@ fn inspect_form(content_type: &str, body: &Bytes) -> Result<Request, InspectErro
         model_span,
         media: Media::Multipart,
         stream: text("stream")?.is_some_and(|(t, _)| t == "true"),
-        user: text("user")?.map(|(t, _)| t.to_owned()),
+        user: named(text("user")?.map(|(t, _)| Cow::Borrowed(t))),
         choices: 1,
+        max_output: None,
+        include_usage: false,
+        places: Places::default(),
     })
 }
 
@@ -323,12 +357,13 @@ const fn chat(name: &'static str, form: Form) -> Field {
 /// Top-level fields whose type is documented, the frequent ones first (OpenAI's
 /// API reference, 2026). Where compatible providers widened a type, the wider
 /// one stands here: `logprobs` is also an integer, `stop` has three forms.
-const FIELDS: [Field; 35] = [
+const FIELDS: [Field; 36] = [
     all("model", Form::String),
     chat("messages", Form::Array),
     all("stream", Form::OptionalBool),
     all("max_tokens", Form::OptionalCount),
     chat("max_completion_tokens", Form::OptionalCount),
+    all("max_output_tokens", Form::OptionalCount),
     all("temperature", Form::OptionalNumber),
     all("user", Form::OptionalString),
     chat("tools", Form::OptionalArray),
@@ -423,22 +458,21 @@ mod tests {
     }
 
     #[test]
-    fn splices_the_model_and_nothing_else() {
-        let text = r#"{"x": [1.0, "ünï"],  "model" : "gpt-\u0035" , "messages":[ ] }"#;
-        let body = Bytes::from_static(text.as_bytes());
-        let r = read(text).unwrap();
-        assert_eq!(r.model, "gpt-5");
-        let out = r.with_model(&body, "a\"b").concat();
-        assert_eq!(out, text.replace(r#""gpt-\u0035""#, r#""a\"b""#).as_bytes());
-    }
-
-    #[test]
-    fn the_same_model_leaves_the_body_alone() {
-        let body = Bytes::from_static(br#"{"model":"m","messages":[]}"#);
-        let r = read(std::str::from_utf8(&body).unwrap()).unwrap();
-        let out = r.with_model(&body, "m");
-        assert_eq!(out.len(), 1);
-        assert_eq!(out[0].as_ptr(), body.as_ptr());
+    fn the_end_user_has_several_places() {
+        let user = |operation, fields: &str| {
+            let text = format!(r#"{{"model":"m","messages":[],{fields}}}"#);
+            let body = Bytes::copy_from_slice(text.as_bytes());
+            let read = inspect(operation, Media::Json, "application/json", &body, 64);
+            read.unwrap().user
+        };
+        let chat = |fields: &str| user(Operation::ChatCompletions, fields);
+        assert_eq!(chat(r#""safety_identifier":"s","user":"u""#).unwrap(), "u");
+        assert_eq!(chat(r#""safety_identifier":"s","user":"""#).unwrap(), "s");
+        let anthropic = r#""metadata":{"user_id":"a\u0062"}"#;
+        assert_eq!(user(Operation::Messages, anthropic).unwrap(), "ab");
+        assert_eq!(chat(anthropic), None);
+        let number = r#""metadata":{"user_id":7}"#;
+        assert_eq!(user(Operation::Messages, number), None);
     }
 
     #[test]
@@ -510,7 +544,11 @@ mod tests {
         )
         .unwrap();
         assert_eq!(r.model, "whisper-1");
-        let out = r.with_model(&body, "other").concat();
+        let rewrite = super::super::Rewrite {
+            model: "other",
+            ..Default::default()
+        };
+        let out = r.rewritten(&body, &rewrite).concat();
         assert_eq!(out, text.replace("whisper-1", "other").as_bytes());
     }
 }

@@ -10,6 +10,7 @@ mod inspect;
 pub mod models;
 mod operation;
 mod order;
+mod rewrite;
 mod sealed;
 mod stray;
 
@@ -20,5 +21,6 @@ pub use gather::gather;
 pub use inspect::{InspectError, Request, inspect};
 pub use operation::{Media, Operation, Speech};
 pub use order::{Item, Said, Slot, Span};
+pub use rewrite::{Limit, Rewrite};
 pub use sealed::{Origin, Sealed};
 pub use stray::{Place, Stray};

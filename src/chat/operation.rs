@@ -73,6 +73,27 @@ impl Operation {
         Self::Translations,
     ];
 
+    /// What it is called in limits, keys' rights and the ledger.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ChatCompletions => "chat_completions",
+            Self::Completions => "completions",
+            Self::Embeddings => "embeddings",
+            Self::Responses => "responses",
+            Self::InputTokens => "input_tokens",
+            Self::Messages => "messages",
+            Self::CountTokens => "count_tokens",
+            Self::Moderations => "moderations",
+            Self::Rerank => "rerank",
+            Self::ImageGenerations => "image_generations",
+            Self::ImageEdits => "image_edits",
+            Self::ImageVariations => "image_variations",
+            Self::Speech => "speech",
+            Self::Transcriptions => "transcriptions",
+            Self::Translations => "translations",
+        }
+    }
+
     /// The operation whose path this is.
     pub fn from_path(path: &str) -> Option<Self> {
         let rest = path.strip_prefix("/v1")?;

@@ -1,14 +1,14 @@
-//! `tollgate keys new`: a random key, and the stanza that admits it.
-//!
-//! A key is `tg-` and 256 random bits. That is what lets its plain SHA-256
-//! stand in the config: a slow, salted hash protects guessable secrets, and
-//! this one cannot be guessed.
+//! `tollgate keys new`: a random key, and the stanza that admits it. The verbs
+//! for keys that are not in the file are `runtime`.
+
+mod runtime;
+
+pub use runtime::{Create, List, Revoke, Rotate, create, list, revoke, rotate};
 
 use super::{fail, print, remark};
 use crate::config::{Hash, is_plain};
-use sha2::{Digest as _, Sha256};
+use crate::identity::{digest, fresh_key};
 use std::process::ExitCode;
-use zeroize::Zeroizing;
 
 #[derive(clap::Args)]
 pub struct New {
@@ -41,12 +41,11 @@ fn name(text: &str) -> Result<String, String> {
 
 /// Prints a new key and its stanza.
 pub fn new(new: &New) -> ExitCode {
-    let mut random = Zeroizing::new([0; 32]);
-    if let Err(error) = getrandom::fill(random.as_mut()) {
-        return fail(&format!("the system gives no random numbers: {error}"));
-    }
-    let key = key(&random);
-    let stanza = stanza(new, Hash(Sha256::digest(key.as_bytes()).into()));
+    let key = match fresh_key() {
+        Ok(key) => key,
+        Err(error) => return fail(&format!("the system gives no random numbers: {error}")),
+    };
+    let stanza = stanza(new, Hash(digest(key.as_bytes())));
     // The stanza first: a key whose stanza is lost is of no use.
     let code = print(&stanza);
     if code == ExitCode::SUCCESS {
@@ -80,41 +79,10 @@ fn stanza(new: &New, hash: Hash) -> String {
     )
 }
 
-/// `tg-` and the bits in base64url: 46 characters that survive any shell,
-/// header and URL.
-fn key(random: &[u8; 32]) -> Zeroizing<String> {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    // All at once: growing would leave copies of the key behind.
-    let mut key = Zeroizing::new(String::with_capacity(64));
-    key.push_str("tg-");
-    let (mut bits, mut count) = (0u32, 0);
-    for byte in random.iter().chain(&[0]) {
-        bits = (bits << 8) | u32::from(*byte);
-        count += 8;
-        while count >= 6 && key.len() < 46 {
-            count -= 6;
-            let digit = DIGITS.get((bits >> count) as usize & 63);
-            key.extend(digit.map(|digit| char::from(*digit)));
-        }
-    }
-    key
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config;
-
-    #[test]
-    fn keys_are_base64url() {
-        assert_eq!(key(&[0; 32]).as_str(), format!("tg-{}", "A".repeat(43)));
-        assert_eq!(key(&[255; 32]).as_str(), format!("tg-{}8", "_".repeat(42)));
-        let counting = std::array::from_fn(|position| position as u8);
-        assert_eq!(
-            key(&counting).as_str(),
-            "tg-AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"
-        );
-    }
 
     #[test]
     fn the_stanza_is_a_config() {
@@ -123,7 +91,7 @@ mod tests {
             models: vec!["fast".to_owned(), "a \"b\\/*".to_owned()],
             direct: true,
         };
-        let hash = Hash(Sha256::digest("tg-demo").into());
+        let hash = Hash(digest(b"tg-demo"));
         let (config, found) = config::load(&stanza(&new, hash));
         assert_eq!(found, []);
         let key = &config.expect("a config").keys["search.v1"];

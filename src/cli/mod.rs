@@ -11,6 +11,7 @@ mod demo;
 mod drill;
 mod keys;
 mod man;
+mod prices;
 mod run;
 
 use clap::{Parser, Subcommand};
@@ -35,6 +36,7 @@ Examples:
   tollgate check -c tollgate.toml             everything that is wrong with a file
   tollgate run -c tollgate.toml               serve
   tollgate drill -c tollgate.toml --route m   what becomes of requests when a provider fails
+  tollgate prices show gpt-5.4                what a model costs
 
 Exit codes:
   0   done; for run, stopped by SIGTERM after its requests had ended
@@ -115,10 +117,21 @@ enum Verb {
         78  the configuration is wrong or has no such route\n")]
     Drill(drill::Drill),
 
-    /// Make keys for clients
+    /// Make keys for clients, and take them back
+    ///
+    /// A key is in the configuration (`new` prints its stanza) or in the ledger's file (`create`),
+    /// where it needs no change of the configuration: a running gateway takes what `create`,
+    /// `revoke` and `rotate` do within a second or so. Where both have a key of one name, the
+    /// configuration's counts.
     Keys {
         #[command(subcommand)]
         verb: KeysVerb,
+    },
+
+    /// What models cost
+    Prices {
+        #[command(subcommand)]
+        verb: PricesVerb,
     },
 
     /// Print completions for a shell
@@ -146,6 +159,65 @@ enum KeysVerb {
         tollgate keys new search >>tollgate.toml\n  \
         tollgate keys new batch --models 'fast,openai/*'\n")]
     New(keys::New),
+
+    /// Make a key that is in force at once
+    ///
+    /// Stores its SHA-256 and its rights in the ledger's file and shows the key itself this
+    /// once: on standard error, or with --format json in the output. A running gateway lets it
+    /// in within a second or so; none has to run.
+    #[command(after_help = "Examples:\n  \
+        tollgate keys create search -c tollgate.toml --models fast --expires 90d\n  \
+        tollgate keys create batch -c tollgate.toml --team ml --limit '10 usd / month' \
+        --priority batch --tag feature=nightly\n")]
+    Create(keys::Create),
+
+    /// Show all keys: those of the configuration and those of the ledger's file
+    #[command(after_help = "Examples:\n  \
+        tollgate keys list -c tollgate.toml\n  \
+        tollgate keys list --ledger /var/lib/tollgate/tollgate.db --format json\n")]
+    List(keys::List),
+
+    /// Take a key back, for ever
+    ///
+    /// Its name is not given again, so that a name in the ledger means one key. A running
+    /// gateway refuses it within a second or so.
+    #[command(after_help = "Example:\n  tollgate keys revoke search -c tollgate.toml\n")]
+    Revoke(keys::Revoke),
+
+    /// Replace a key by another of the same name and rights
+    ///
+    /// The new key is shown this once and works at once. The old one works until the overlap
+    /// is over.
+    #[command(after_help = "Example:\n  \
+        tollgate keys rotate search -c tollgate.toml --overlap 24h\n")]
+    Rotate(keys::Rotate),
+}
+
+#[derive(Subcommand)]
+enum PricesVerb {
+    /// Show the price of a model
+    ///
+    /// Prints the row that counts: its version, which the ledger keeps with each request,
+    /// the rates, those for longer prompts, and where they are from. Without --provider: all
+    /// rows that name the model, the most specific first.
+    #[command(after_help = "Examples:\n  \
+        tollgate prices show claude-opus-5-5\n  \
+        tollgate prices show gpt-5.6-sol --at 2026-08-01 --format json\n  \
+        tollgate prices show llama3 -c tollgate.toml --provider local\n\n\
+        Exit codes:\n  \
+        0   it has a price\n  \
+        1   it has none, or a file cannot be read\n  \
+        78  the configuration or a file of prices is wrong\n")]
+    Show(prices::Show),
+
+    /// Make a file of prices from LiteLLM's community price map
+    ///
+    /// Reads model_prices_and_context_window.json, prints rows for [prices] files on standard
+    /// output, and says on standard error what cannot be expressed.
+    #[command(
+        after_help = "Example:\n  tollgate prices import model_prices_and_context_window.json >prices.toml\n"
+    )]
+    Import(prices::Import),
 }
 
 #[derive(clap::Args)]
@@ -163,9 +235,19 @@ pub fn main() -> ExitCode {
         Verb::Demo => demo::demo(),
         Verb::Check(file) => check::check(&file.path),
         Verb::Drill(asked) => drill::drill(&asked),
-        Verb::Keys {
-            verb: KeysVerb::New(new),
-        } => keys::new(&new),
+        Verb::Keys { verb } => match verb {
+            KeysVerb::New(new) => keys::new(&new),
+            KeysVerb::Create(create) => keys::create(create),
+            KeysVerb::List(list) => keys::list(&list),
+            KeysVerb::Revoke(revoke) => keys::revoke(&revoke),
+            KeysVerb::Rotate(rotate) => keys::rotate(&rotate),
+        },
+        Verb::Prices {
+            verb: PricesVerb::Show(asked),
+        } => prices::show(&asked),
+        Verb::Prices {
+            verb: PricesVerb::Import(asked),
+        } => prices::import(&asked),
         Verb::Completions { shell } => completions::completions(shell),
         Verb::Man => man::man(),
     }

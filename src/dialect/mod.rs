@@ -21,6 +21,7 @@ pub mod option;
 mod places;
 pub mod rate_limits;
 pub mod responses_face;
+pub mod usage;
 
 #[cfg(test)]
 mod answers_tests;

@@ -99,7 +99,11 @@ fn moment(value: &str) -> Option<SystemTime> {
 /// The time from `now`, in whole seconds rounded up: a moment too early is
 /// another refusal.
 fn until(moment: SystemTime, now: SystemTime) -> String {
-    let left = moment.duration_since(now).unwrap_or(Duration::ZERO);
+    duration(moment.duration_since(now).unwrap_or(Duration::ZERO))
+}
+
+/// A time as OpenAI writes it, `6m0s`, rounded up to a second.
+pub fn duration(left: Duration) -> String {
     let seconds = left
         .as_secs()
         .saturating_add(u64::from(left.subsec_nanos() > 0));

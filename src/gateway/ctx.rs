@@ -1,17 +1,21 @@
 //! What one request carries from step to step, and what will be told about it.
 
+use super::bill::{Bill, Cover, Due};
 use super::phases::{Phase, Stopwatch, seconds};
 use super::returned::Returned;
+use super::tally::Tally;
 use super::trace::{TraceParent, seed};
 use super::trip::Serving;
 use super::vigil::Company;
-use super::{Ending, Stop};
+use super::{Ending, Stop, attribution, estimated};
+use crate::admission::Standing;
 use crate::chat::{Operation, Request, Speech};
 use crate::error::{Blame, ErrorKind, GatewayError};
 use crate::identity::Principal;
 use crate::table::{Decision, RoutingTable, Terms};
 use crate::telemetry::metrics::Counted;
 use crate::telemetry::{Attempt, AttemptOutcome, MODEL_CHARS, Metrics, Outcome, Record};
+use crate::units::MicroUsd;
 use http::Version;
 use pingora_proxy::Session;
 use std::sync::Arc;
@@ -52,6 +56,12 @@ pub struct Ctx {
     pub(super) trouble: Option<String>,
     /// Whose breaker hears of it when the answer breaks off.
     pub(super) serving_from: Option<Serving>,
+    /// What the request holds and comes to; `None` before it is admitted.
+    pub(super) bill: Option<Bill>,
+    /// What the answer that the client is being served uses.
+    pub(super) tally: Tally,
+    /// What is left of the client's limits.
+    pub(super) standing: Standing,
     /// The last attempt is what the client was served from.
     serving: bool,
     in_flight: Option<Counted>,
@@ -85,6 +95,9 @@ impl Ctx {
             returned: Returned::default(),
             trouble: None,
             serving_from: None,
+            bill: None,
+            tally: Tally::default(),
+            standing: Standing::default(),
             serving: false,
             in_flight,
         }
@@ -166,7 +179,33 @@ impl Ctx {
     pub(super) fn broke_off(&mut self) {
         self.lost();
         self.count_serving();
+        self.take_tally();
         self.serving = false;
+    }
+
+    /// What the client was served so far belongs to the attempt that served it.
+    pub(super) fn take_tally(&mut self) {
+        let tally = std::mem::take(&mut self.tally);
+        let charges = self.bill.as_mut().map(|bill| &mut bill.charges);
+        let last = charges.and_then(|charges| charges.last_mut());
+        if let (true, Some(charge)) = (self.serving, last) {
+            charge.due = Due::Answer(Box::new(tally));
+        }
+    }
+
+    /// What the request costs, if that is known without counting anything.
+    pub(super) fn cost_so_far(&self) -> Option<MicroUsd> {
+        let bill = self.bill.as_ref()?;
+        let (last, before) = bill.charges.split_last()?;
+        let before: Option<MicroUsd> = before
+            .iter()
+            .map(|charge| match charge.due {
+                Due::Nothing => Some(MicroUsd::ZERO),
+                _ => None,
+            })
+            .sum();
+        let own = estimated::cost_if_told(last, &self.tally, bill.price(last.at)?)?;
+        Some(before?.saturating_add(own).min(bill.reserved().cost))
     }
 
     /// An event of the provider's could not be read and is left out.
@@ -200,6 +239,7 @@ impl Ctx {
     pub(super) fn identified(&mut self, who: &Principal) {
         self.record.key = Some(Arc::clone(&who.name));
         self.record.metadata = Arc::clone(&who.metadata);
+        self.record.tags = Arc::clone(&who.metadata);
         self.affinity = who.name.as_bytes().into();
     }
 
@@ -213,6 +253,7 @@ impl Ctx {
         self.record.stream = request.stream;
         if let Some(user) = &request.user {
             self.affinity = user.as_bytes().into();
+            self.record.user = Some(attribution::user(user));
         }
     }
 
@@ -226,9 +267,13 @@ impl Ctx {
         }
     }
 
-    /// Writes an attempt down; the last one names the provider. One that
-    /// succeeded is counted when the request is settled: it may yet break.
-    pub(super) fn attempted(&mut self, attempt: Attempt) {
+    /// Writes an attempt down, with what it holds and has to be paid for; the
+    /// last one names the provider. One that succeeded is counted when the
+    /// request is settled: it may yet break.
+    pub(super) fn attempted(&mut self, attempt: Attempt, (at, cover): (usize, Cover), due: Due) {
+        if let Some(bill) = &mut self.bill {
+            bill.charge(at, cover, due);
+        }
         if attempt.outcome != AttemptOutcome::Ok {
             self.metrics
                 .attempt_finished(&attempt.provider, attempt.outcome);
@@ -242,9 +287,9 @@ impl Ctx {
 
     /// Writes down an attempt that another one has overtaken: nobody waited for
     /// it longer than for that.
-    pub(super) fn attempted_beside(&mut self, attempt: Attempt) {
+    pub(super) fn attempted_beside(&mut self, attempt: Attempt, charge: (usize, Cover), due: Due) {
         let waited = self.record.upstream_time;
-        self.attempted(attempt);
+        self.attempted(attempt, charge, due);
         self.record.upstream_time = waited;
     }
 
@@ -286,7 +331,14 @@ impl Ctx {
             ErrorKind::Internal => Outcome::Internal,
             ErrorKind::Unauthenticated
             | ErrorKind::ModelNotAllowed
+            | ErrorKind::RouteNotAllowed
+            | ErrorKind::EndpointNotAllowed
             | ErrorKind::Overloaded
+            | ErrorKind::LimitReached
+            | ErrorKind::BudgetExceeded
+            | ErrorKind::LedgerUnavailable
+            | ErrorKind::LimitsUnavailable
+            | ErrorKind::PriceUnknown
             | ErrorKind::Stopping => Outcome::Refused,
             _ if row.blame == Blame::Client => Outcome::ClientError,
             _ => Outcome::ProviderError,
@@ -314,8 +366,8 @@ impl Ctx {
         }
     }
 
-    /// The request no longer counts as in flight.
-    pub(super) fn leave(&mut self) {
-        self.in_flight = None;
+    /// The request no longer counts as in flight, once what this gives is gone.
+    pub(super) fn leave(&mut self) -> Option<Counted> {
+        self.in_flight.take()
     }
 }

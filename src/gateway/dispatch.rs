@@ -8,6 +8,7 @@
 //! [`Course`]: crate::route::course::Course
 
 use super::attempt::Served;
+use super::bill::{Cover, Desk};
 use super::failure::Failure;
 use super::intake::Call;
 use super::phases::Phase;
@@ -17,7 +18,7 @@ use super::translate::{Lane, Sending, prepare};
 use super::trip::Trip;
 use super::upstream::ASKING;
 use super::vigil::{self, Interruption};
-use super::{Ctx, Gateway, Stop};
+use super::{Ctx, Gateway, Stop, admit};
 use crate::chat::{Conversation, Request, estimate};
 use crate::error::{ErrorKind, GatewayError};
 use crate::route::course::{End, Report, Role, Step};
@@ -36,6 +37,9 @@ pub struct Outgoing {
     pub body: Bytes,
     /// How the route's requests are served.
     pub terms: Arc<Terms>,
+    /// The longest answer that a budget still covers, in tokens, where that is
+    /// less than what was asked for.
+    pub max_output: Option<u64>,
     /// The canonical form, made when a target first needs it.
     pub parsed: OnceLock<Result<Conversation, GatewayError>>,
 }
@@ -72,13 +76,15 @@ pub async fn run(
         trip: &mut trip,
         outgoing,
         write: &write,
+        more: 0,
     };
     let served = Dispatch { way, last: None }.first().await?;
     Ok((served, trip))
 }
 
 /// Goes on after a stream has broken off: with the candidates that are left,
-/// and the requests that `write` makes for them.
+/// and the requests that `write` makes for them. `more`: input tokens at most of
+/// what was said so far.
 ///
 /// # Errors
 /// As [`run`].
@@ -88,7 +94,7 @@ pub async fn resume(
     ctx: &mut Ctx,
     trip: &mut Trip,
     outgoing: &Outgoing,
-    write: Write<'_>,
+    (write, more): (Write<'_>, u64),
 ) -> Result<(Target, Served), Stop> {
     trip.forget_requests();
     ctx.renew_deadline(&outgoing.terms);
@@ -99,6 +105,7 @@ pub async fn resume(
         trip,
         outgoing,
         write,
+        more,
     };
     let served = Dispatch { way, last: None }.again().await?;
     let target = trip.serving_target();
@@ -113,6 +120,8 @@ pub(super) struct Way<'a> {
     pub trip: &'a mut Trip,
     pub outgoing: &'a Outgoing,
     pub write: Write<'a>,
+    /// Input tokens beyond those of the client's request.
+    pub more: u64,
 }
 
 /// One request being sent out.
@@ -277,6 +286,13 @@ impl Dispatch<'_> {
                 error.with_retry_after(Some(after))
             }
             (Some(error), _) => error,
+            (None, _) if self.way.trip.limited.is_some() => {
+                let refusal = self.way.trip.limited.take();
+                refusal.map_or_else(no_target, |refusal| {
+                    self.way.ctx.standing = refusal.standing;
+                    admit::refused(&refusal)
+                })
+            }
             (None, End::Later(after)) => {
                 let text = "The provider of this model asked to be left alone for a while.";
                 let kind = match self.way.trip.sides.are_limited() {
@@ -287,15 +303,42 @@ impl Dispatch<'_> {
                     .with_retry_after(Some(after))
                     .because("its Retry-After has not passed")
             }
-            (None, _) => {
-                let text = "No provider for this model is reachable.";
-                GatewayError::new(ErrorKind::NoTarget, text).because("no healthy endpoint")
-            }
+            (None, _) => no_target(),
         }
     }
 }
 
+fn no_target() -> GatewayError {
+    let text = "No provider for this model is reachable.";
+    GatewayError::new(ErrorKind::NoTarget, text).because("no healthy endpoint")
+}
+
 impl Way<'_> {
+    /// Reserves what an attempt may cost beside those that run. `None` where
+    /// there is not enough left for it.
+    pub async fn cover(&mut self, at: usize, running: &[usize]) -> Result<Option<Cover>, Stop> {
+        let target = self.trip.sides.get(at).map(|s| s.candidate.target.clone());
+        let (Some(target), Some(mut bill)) = (target, self.ctx.bill.take()) else {
+            return Ok(None);
+        };
+        let desk = Desk {
+            limiter: &self.gateway.accounts.limiter,
+            now: self.gateway.accounts.clock.now(),
+            until: self.ctx.deadline(),
+        };
+        let covered = bill.cover(&desk, (at, &target), running, self.more);
+        let covered = vigil::watch(self.session, self.ctx, covered).await;
+        self.ctx.bill = Some(bill);
+        match covered.map_err(stopped)? {
+            Ok(cover) => Ok(Some(cover)),
+            Err(refusal) => {
+                self.ctx.metrics.accounting.refused(&refusal);
+                self.trip.limited = Some(refusal);
+                Ok(None)
+            }
+        }
+    }
+
     /// The request for a candidate, written once.
     pub fn sending(&mut self, at: usize) -> Result<Arc<Sending>, GatewayError> {
         let Some(side) = self.trip.sides.get_mut(at) else {

@@ -12,6 +12,7 @@ use super::trace::{TraceParent, request_id};
 use crate::chat::{Media, Operation};
 use crate::error::{ErrorKind, GatewayError};
 use crate::identity::Principal;
+use crate::units::Moment;
 use bytes::{BufMut, Bytes, BytesMut};
 use http::header::{
     AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING,
@@ -21,7 +22,7 @@ use pingora_core::Error;
 use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// What the request line asks for.
 pub enum Asked {
@@ -245,7 +246,7 @@ pub(super) fn percent_decoded(id: &str) -> Option<String> {
 /// The key's holder, from `Authorization: Bearer` or `x-api-key`.
 ///
 /// # Errors
-/// One 401 for a missing, unknown and disabled key.
+/// One 401 for a missing, unknown, disabled, revoked and expired key.
 pub fn identify(session: &Session, ctx: &mut Ctx) -> Result<Arc<Principal>, GatewayError> {
     let head = session.req_header();
     let bearer = one(head, AUTHORIZATION.as_str()).and_then(|v| match v.split_at_checked(7) {
@@ -255,7 +256,8 @@ pub fn identify(session: &Session, ctx: &mut Ctx) -> Result<Arc<Principal>, Gate
     let key = bearer
         .or_else(|| one(head, "x-api-key"))
         .unwrap_or_default();
-    let Some(who) = ctx.table.keys.find(key).map(Arc::clone) else {
+    let now = Moment::from(SystemTime::now());
+    let Some(who) = ctx.table.keys.find(key, now) else {
         return Err(GatewayError::new(
             ErrorKind::Unauthenticated,
             "No valid API key was given. Send it as Authorization: Bearer KEY.",

@@ -10,10 +10,14 @@
 //! intake -> inspect -> decide -> dispatch (attempt ...) -> relay -> settle
 //! ```
 
+mod admit;
 mod attempt;
+mod attribution;
 mod authority;
+mod bill;
 mod ctx;
 mod dispatch;
+mod estimated;
 mod exchange;
 mod failure;
 mod held;
@@ -31,6 +35,7 @@ mod rescue;
 mod returned;
 mod seam;
 mod settle;
+mod tally;
 mod trace;
 mod transcript;
 mod translate;
@@ -40,6 +45,7 @@ mod upstream;
 mod vigil;
 mod watch;
 
+pub use admit::Accounts;
 pub use ctx::Ctx;
 
 use crate::chat;
@@ -76,6 +82,7 @@ pub struct Gateway {
     metrics: Arc<Metrics>,
     access_log: Arc<AccessLog>,
     board: Arc<Board>,
+    accounts: Arc<Accounts>,
     connector: Arc<Connector>,
     ending: Ending,
 }
@@ -108,6 +115,7 @@ impl Gateway {
         metrics: Arc<Metrics>,
         access_log: Arc<AccessLog>,
         board: Arc<Board>,
+        accounts: Arc<Accounts>,
         ending: Ending,
     ) -> Self {
         let connector = Arc::new(Connector::new(Some(ConnectorOptions::new(POOL_SIZE))));
@@ -116,6 +124,7 @@ impl Gateway {
             metrics,
             access_log,
             board,
+            accounts,
             connector,
             ending,
         }
@@ -130,7 +139,10 @@ impl Gateway {
         match asked {
             Asked::Models(page) => models::list(session, ctx, &who, &page).await,
             Asked::Model(id) => models::one(session, ctx, &who, &id).await,
-            Asked::Call(call) => self.call(session, ctx, &who, call).await,
+            Asked::Call(call) => {
+                refuse_endpoint(&who, call.operation)?;
+                self.call(session, ctx, &who, call).await
+            }
         }
     }
 
@@ -149,16 +161,20 @@ impl Gateway {
         // Elsewhere it is a member that nobody knows.
         request.stream &= call.operation.streams();
         ctx.asked(&request);
-        let decision = ctx
+        attribution::run(session, ctx)?;
+        let mut decision = ctx
             .table
             .decide(who, &request.model, ctx.seed)
             .map_err(|r| refuse_model(r, &request.model))?;
         ctx.routed(&decision, call.operation);
+        let asked = (&call, &request, &body);
+        let max_output = admit::run(self, session, ctx, who, asked, &mut decision).await?;
         let outgoing = dispatch::Outgoing {
             call,
             request,
             body,
             terms: Arc::clone(&decision.terms),
+            max_output,
             parsed: OnceLock::new(),
         };
         let (answer, trip) = dispatch::run(self, session, ctx, decision, &outgoing).await?;
@@ -167,11 +183,22 @@ impl Gateway {
             choices: outgoing.request.choices,
             voice: translate::voice(&outgoing, &answer, &ctx.request_id),
             terms: Arc::clone(&outgoing.terms),
+            usage: relay::Usage::of(outgoing.call.operation, outgoing.request.include_usage),
         };
         // The body may be large and the answer long: it goes unless it may be needed again.
         let rescue = rescue::Rescue::of(outgoing, trip, &answer);
         relay::run(self, session, ctx, expected, answer, rescue).await
     }
+}
+
+/// Before the body is read: nobody sends it for nothing.
+fn refuse_endpoint(who: &Principal, operation: chat::Operation) -> Result<(), GatewayError> {
+    let name = operation.name();
+    if who.may_call(name) {
+        return Ok(());
+    }
+    let text = format!("This key may not call the endpoint '{name}'.");
+    Err(GatewayError::new(ErrorKind::EndpointNotAllowed, text))
 }
 
 fn refuse_body(e: &chat::InspectError) -> GatewayError {
@@ -194,6 +221,10 @@ fn refuse_model(refusal: Refusal, model: &str) -> GatewayError {
         Refusal::NotAllowed => GatewayError::new(
             ErrorKind::ModelNotAllowed,
             format!("This key may not use the model '{shown}'."),
+        ),
+        Refusal::RouteNotAllowed => GatewayError::new(
+            ErrorKind::RouteNotAllowed,
+            format!("This key may not take the route of the model '{shown}'."),
         ),
     }
     .with_param(Some("model"))
@@ -272,7 +303,7 @@ impl ProxyHttp for Gateway {
         true
     }
 
-    async fn logging(&self, session: &mut Session, _e: Option<&Error>, ctx: &mut Ctx) {
-        settle::run(self, session, ctx);
+    async fn logging(&self, _session: &mut Session, _e: Option<&Error>, ctx: &mut Ctx) {
+        settle::run(self, ctx);
     }
 }

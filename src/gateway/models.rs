@@ -123,9 +123,7 @@ pub async fn one(
         (Ok(()), Speech::Anthropic) => served(session, ctx, &anthropic(id, loaded_at)).await,
         (Ok(()), _) => served(session, ctx, &openai(id, loaded_at)).await,
         // What a key may not use does not exist for it.
-        (Err(Refusal::Unknown | Refusal::NotAllowed), _) => {
-            Err(refuse_model(Refusal::Unknown, id).into())
-        }
+        (Err(_), _) => Err(refuse_model(Refusal::Unknown, id).into()),
     }
 }
 

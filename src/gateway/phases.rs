@@ -71,6 +71,12 @@ impl Stopwatch {
         inner.phase = phase;
     }
 
+    /// Whether a request has gone out that is not answered.
+    pub fn is_sent(&self) -> bool {
+        let inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        matches!(inner.phase, Phase::Head | Phase::Content | Phase::Body)
+    }
+
     /// Where the time went, in words, the longest first: "1.7 s waiting for the
     /// first token, 0.3 s receiving the request".
     pub fn told(&self, now: Instant) -> String {

@@ -4,6 +4,7 @@
 
 use super::Stop;
 use super::attempt::{self, Plan, Served};
+use super::bill::{Cover, Due};
 use super::dispatch::{Way, stopped};
 use super::failure::Failure;
 use super::phases::{Phase, Stopwatch};
@@ -52,6 +53,9 @@ struct Running {
     address: Arc<Address>,
     permit: Permit,
     started: Instant,
+    watch: Arc<Stopwatch>,
+    /// What it holds of limits and budgets.
+    cover: Cover,
     future: Pin<Box<dyn Future<Output = Result<Served, Failure>> + Send>>,
 }
 
@@ -93,11 +97,21 @@ impl Race<'_, '_> {
     ) -> Result<Option<Failure>, Stop> {
         let (at, began) = (start.at, Instant::now());
         watch.enter(Phase::Connecting, began);
-        let Some(picked) = self.pick(at).await? else {
-            return Ok(self.unresolved(&start, began.elapsed()));
+        let running: Vec<usize> = self.running.iter().map(|run| run.at).collect();
+        let Some(cover) = self.way.cover(at, &running).await? else {
+            return Ok(None);
+        };
+        let picked = match self.pick(at).await {
+            Ok(Some(picked)) => picked,
+            Ok(None) => return Ok(self.unresolved(&start, began.elapsed(), cover)),
+            Err(stop) => {
+                cover.release();
+                return Err(stop);
+            }
         };
         self.way.trip.sides.asks(at);
-        let Some(plan) = self.plan(&start, &picked.address, watch) else {
+        let Some(plan) = self.plan(&start, &picked.address, Arc::clone(&watch)) else {
+            cover.release();
             return Ok(None);
         };
         let head = request_head(
@@ -108,15 +122,24 @@ impl Race<'_, '_> {
             self.way.outgoing,
             &start.sending,
         );
-        let head = head.map_err(|e| {
-            GatewayError::new(ErrorKind::Internal, "The request could not be written.").because(e)
-        })?;
+        let head = match head {
+            Ok(head) => head,
+            Err(e) => {
+                cover.release();
+                let text = "The request could not be written.";
+                return Err(GatewayError::new(ErrorKind::Internal, text)
+                    .because(e)
+                    .into());
+            }
+        };
         self.running.push(Running {
             at,
             role: start.role,
             address: picked.address,
             permit: picked.permit,
             started: Instant::now(),
+            watch,
+            cover,
             future: Box::pin(attempt::run(plan, head)),
         });
         Ok(None)
@@ -156,12 +179,14 @@ impl Race<'_, '_> {
     }
 
     /// Writes down an attempt that ended at its provider's name.
-    fn unresolved(&mut self, start: &Start, took: Duration) -> Option<Failure> {
-        let side = self.way.trip.sides.get(start.at)?;
-        let target = &side.candidate.target;
-        if target.provider.pool.is_resolved() {
+    fn unresolved(&mut self, start: &Start, took: Duration, cover: Cover) -> Option<Failure> {
+        let side = self.way.trip.sides.get(start.at);
+        let target = side.map(|side| &side.candidate.target);
+        let target = target.filter(|target| !target.provider.pool.is_resolved());
+        let Some(target) = target else {
+            cover.release();
             return None;
-        }
+        };
         let mut failure = Failure::unresolved();
         // Whoever has waited for it once has no time to wait again.
         if took >= target.provider.timeouts.connect {
@@ -172,15 +197,13 @@ impl Race<'_, '_> {
             provider: Arc::clone(&target.provider.name),
             model: target.model.as_str().into(),
             endpoint: origins.first().map_or("", |(o, _)| &o.url).into(),
-            role: start.role,
             outcome: failure.outcome(),
-            status: None,
-            request_id: None,
             duration: took,
-            first_token: None,
+            ..Attempt::new(start.role)
         };
         self.way.trip.sides.asks(start.at);
-        self.way.ctx.attempted(attempt);
+        let charge = (start.at, cover);
+        self.way.ctx.attempted(attempt, charge, Due::Nothing);
         Some(failure)
     }
 
@@ -332,8 +355,9 @@ impl Race<'_, '_> {
             first_token: Some(took),
             ..self.attempt(&run)
         };
-        self.way.ctx.attempted(attempt);
         let at = run.at;
+        let due = Due::Answer(Box::default());
+        self.way.ctx.attempted(attempt, (at, run.cover), due);
         self.way.trip.serving = Some(at);
         run.address.latency.record(served.head_after);
         let sides = &mut self.way.trip.sides;
@@ -350,7 +374,9 @@ impl Race<'_, '_> {
                 .outlasted(loser.at, loser.started.elapsed());
             self.way.trip.sides.release(loser.at);
             let attempt = self.attempt(&loser);
-            self.way.ctx.attempted_beside(attempt);
+            let due = due(attempt.outcome, &loser.watch);
+            let charge = (loser.at, loser.cover);
+            self.way.ctx.attempted_beside(attempt, charge, due);
         }
     }
 
@@ -393,7 +419,9 @@ impl Race<'_, '_> {
                 );
             }
         }
-        self.way.ctx.attempted(attempt);
+        let due = due(attempt.outcome, &run.watch);
+        let charge = (run.at, run.cover);
+        self.way.ctx.attempted(attempt, charge, due);
         if matches!(failure.fault, Fault::Silent | Fault::SlowStart) {
             self.way.trip.sides.outlasted(run.at, took);
         }
@@ -405,7 +433,9 @@ impl Race<'_, '_> {
         for run in std::mem::take(&mut self.running) {
             self.way.trip.sides.release(run.at);
             let attempt = self.attempt(&run);
-            self.way.ctx.attempted(attempt);
+            let due = due(attempt.outcome, &run.watch);
+            let charge = (run.at, run.cover);
+            self.way.ctx.attempted(attempt, charge, due);
         }
     }
 
@@ -415,13 +445,27 @@ impl Race<'_, '_> {
             provider: target.map_or_else(|| "".into(), |t| Arc::clone(&t.provider.name)),
             model: target.map_or("", |t| &t.model).into(),
             endpoint: run.address.origin.url.as_str().into(),
-            role: run.role,
             outcome: AttemptOutcome::Canceled,
-            status: None,
-            request_id: None,
             duration: run.started.elapsed(),
-            first_token: None,
+            ..Attempt::new(run.role)
         }
+    }
+}
+
+/// What an attempt that did not serve anybody has to be paid for. A provider
+/// that was at work when it was left alone is paid for what it read; one that
+/// refused, or broke the connection before it said anything, is not.
+fn due(outcome: AttemptOutcome, watch: &Stopwatch) -> Due {
+    let was_at_work = matches!(
+        outcome,
+        AttemptOutcome::Timeout
+            | AttemptOutcome::Canceled
+            | AttemptOutcome::Truncated
+            | AttemptOutcome::InvalidResponse
+    );
+    match was_at_work && watch.is_sent() {
+        true => Due::Sent,
+        false => Due::Nothing,
     }
 }
 

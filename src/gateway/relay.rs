@@ -10,9 +10,10 @@ use super::attempt::{Body, Open, Served};
 use super::relay_bytes;
 use super::relay_passing::Passing;
 use super::relay_translated::{Source, Telling, Translation};
-use super::reply::{attribution, head, put, whole};
+use super::reply::{attribution, head, limits, put, whole};
 use super::rescue::Rescue;
 use super::returned::keep;
+use super::tally::Tally;
 use super::transcript::{Passed, Transcript};
 use super::translate::{Voice, failed};
 use super::watch::Watch;
@@ -51,6 +52,30 @@ pub struct Expected {
     /// How to write to the client what is not passed on.
     pub voice: Voice,
     pub terms: Arc<Terms>,
+    pub usage: Usage,
+}
+
+/// What becomes of the event that tells a stream's usage alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Usage {
+    /// It passes: the format always has it.
+    Passes,
+    /// The client did not ask for it.
+    Hidden,
+    /// The client asked for it, and is told the cost with it.
+    Priced,
+}
+
+impl Usage {
+    pub fn of(operation: Operation, asked: bool) -> Self {
+        match operation {
+            Operation::ChatCompletions | Operation::Completions => match asked {
+                true => Self::Priced,
+                false => Self::Hidden,
+            },
+            _ => Self::Passes,
+        }
+    }
 }
 
 /// Passes an answer on to its end.
@@ -80,7 +105,14 @@ pub async fn run(
     let mut to = head(from.status.as_u16(), ctx)?;
     keep(&from, &mut to, &provider);
     returned.write(&mut to);
+    ctx.tally = Tally::of(&body, expected.operation);
     attribution(&mut to, ctx);
+    limits(&mut to, ctx);
+    if !body.is_stream()
+        && let Some(cost) = ctx.cost_so_far()
+    {
+        put(&mut to, "x-tollgate-cost-usd", &cost.to_string());
+    }
     ctx.record.outcome = Outcome::Ok;
     let provider = &*provider;
     match body {

@@ -3,9 +3,12 @@
 use super::Ctx;
 use super::attempt::Open;
 use super::passing::{Reading, Step};
-use super::relay::{End, Expected, broken, reported};
+use super::relay::{End, Expected, Usage, broken, reported};
+use super::tally::with_cost;
 use super::transcript::Passed;
 use super::watch::{Broken, Watch};
+use crate::chat::Speech;
+use crate::dialect::usage::is_usage_alone;
 use crate::table::Provider;
 use crate::wire::sse::{Event, Framer};
 use bytes::Bytes;
@@ -19,6 +22,9 @@ pub(super) struct Passing<'a> {
     open: Open,
     reading: Reading,
     watch: Watch,
+    speech: Speech,
+    /// What becomes of the usage that was asked for.
+    usage: Usage,
     /// What the client got, if another may have to go on.
     passed: Option<Passed>,
 }
@@ -38,6 +44,8 @@ impl<'a> Passing<'a> {
             open,
             reading: Reading::new(expected.operation, expected.choices),
             watch: Watch::stream(&expected.terms.timeouts(&provider.timeouts)),
+            speech: expected.operation.speech(),
+            usage: expected.usage,
             passed,
         }
     }
@@ -74,7 +82,7 @@ impl<'a> Passing<'a> {
     }
 
     /// Passes one event on; `Some` when it was the last.
-    async fn pass(&mut self, session: &mut Session, raw: Bytes) -> Option<End> {
+    async fn pass(&mut self, session: &mut Session, mut raw: Bytes) -> Option<End> {
         let step = self.reading.step(&raw, self.watch.is_counting);
         match step {
             Step::Send { tokens: 0 } | Step::Last => {}
@@ -95,8 +103,16 @@ impl<'a> Passing<'a> {
                 return Some(End::Lost(broken(why)));
             }
         }
+        self.ctx.tally.event(self.speech, &raw);
         if let Some(passed) = &mut self.passed {
             passed.keep(&raw);
+        }
+        if self.usage != Usage::Passes && is_usage_alone(&raw) {
+            match self.usage {
+                Usage::Priced => raw = with_cost(&raw, self.ctx),
+                // Asked for by the gateway, for itself.
+                _ => return None,
+            }
         }
         match self.watch.write(session, self.ctx, raw).await {
             Ok(()) if step == Step::Last => Some(End::Done),

@@ -5,8 +5,9 @@
 use super::Ctx;
 use super::attempt::Open;
 use super::passing::{Faults, decode};
-use super::relay::{End, Expected, broken, reported};
+use super::relay::{End, Expected, Usage, broken, reported};
 use super::seam::Seam;
+use super::tally::with_cost;
 use super::transcript::Transcript;
 use super::translated::says_something;
 use super::watch::{Broken, Watch};
@@ -40,6 +41,7 @@ pub(super) struct Translation<'a> {
     watch: Watch,
     /// Answers that the client asked for.
     choices: u64,
+    usage: Usage,
 }
 
 impl<'a> Translation<'a> {
@@ -57,6 +59,7 @@ impl<'a> Translation<'a> {
             telling,
             watch: Watch::stream(&expected.terms.timeouts(&provider.timeouts)),
             choices: expected.choices,
+            usage: expected.usage,
         }
     }
 
@@ -101,6 +104,7 @@ impl<'a> Translation<'a> {
         let mut out = Vec::new();
         let mut end = None;
         for event in events.drain(..) {
+            self.ctx.tally.decoded(&event);
             if says_something(&event) {
                 self.watch.said(tokens(&event));
             }
@@ -112,6 +116,9 @@ impl<'a> Translation<'a> {
             if end.is_some() {
                 break;
             }
+        }
+        if self.usage == Usage::Priced && end.is_some() {
+            out = with_cost(&out, self.ctx).into();
         }
         if !out.is_empty()
             && self

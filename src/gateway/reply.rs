@@ -8,7 +8,7 @@ use super::translate::face;
 use super::{Ctx, Stop};
 use crate::chat::{Operation, Speech};
 use crate::dialect::responses_face::Responses;
-use crate::dialect::{Face, Label, messages_face, openai};
+use crate::dialect::{Face, Label, messages_face, openai, rate_limits};
 use crate::error::{ErrorKind, GatewayError};
 use crate::wire::percent;
 use bytes::Bytes;
@@ -140,17 +140,49 @@ pub async fn refuse(session: &mut Session, ctx: &mut Ctx, error: GatewayError) -
         put(&mut head, "allow", allow);
     }
     attribution(&mut head, ctx);
+    limits(&mut head, ctx);
     json(session, ctx, head, body).await?;
     // Whoever is being refused must not keep others out while it is let down gently.
-    ctx.leave();
+    drop(ctx.leave());
     linger(&mut session.downstream_session).await;
     Ok(())
 }
 
 /// Whether trying again brings the same, though the status says otherwise.
 const fn is_final(kind: ErrorKind) -> bool {
-    matches!(kind, ErrorKind::UpstreamAuth | ErrorKind::QuotaExhausted)
+    matches!(
+        kind,
+        ErrorKind::UpstreamAuth
+            | ErrorKind::QuotaExhausted
+            | ErrorKind::BudgetExceeded
+            | ErrorKind::PriceUnknown
+    )
 }
+
+/// What is left of the client's own limits, in OpenAI's words. They stand in
+/// place of the provider's, whose limits are not the client's.
+pub fn limits(head: &mut ResponseHeader, ctx: &Ctx) {
+    let left = [
+        ctx.standing.requests.map(|left| (left, REQUESTS)),
+        ctx.standing.tokens.map(|left| (left, TOKENS)),
+    ];
+    for (left, [limit, remaining, reset]) in left.into_iter().flatten() {
+        put(head, limit, &left.limit.to_string());
+        put(head, remaining, &left.remaining.to_string());
+        put(head, reset, &rate_limits::duration(left.reset));
+    }
+}
+
+const REQUESTS: [&str; 3] = [
+    "x-ratelimit-limit-requests",
+    "x-ratelimit-remaining-requests",
+    "x-ratelimit-reset-requests",
+];
+const TOKENS: [&str; 3] = [
+    "x-ratelimit-limit-tokens",
+    "x-ratelimit-remaining-tokens",
+    "x-ratelimit-reset-tokens",
+];
 
 /// Who served the request, as far as anybody did.
 pub fn attribution(head: &mut ResponseHeader, ctx: &Ctx) {

@@ -178,7 +178,12 @@ impl Rescue {
         let answer_by = ctx.answer_by();
         // Boxed: it is as large as all of a request's way to its provider.
         let resumed = Box::pin(dispatch::resume(
-            gateway, session, ctx, trip, outgoing, &write,
+            gateway,
+            session,
+            ctx,
+            trip,
+            outgoing,
+            (&write, begun.text.len() as u64),
         ));
         match answer_by {
             None => resumed.await,

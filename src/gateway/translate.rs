@@ -3,9 +3,11 @@
 
 use super::attempt::{Body, Served};
 use super::dispatch::Outgoing;
-use crate::chat::{Conversation, Encoder, Failure, Operation, Speech, Unsupported, estimate};
+use crate::chat::{
+    Conversation, Encoder, Failure, Limit, Operation, Rewrite, Speech, Unsupported, estimate,
+};
 use crate::dialect::messages_face::{self, MessagesFace};
-use crate::dialect::openai_chat::Chat;
+use crate::dialect::openai_chat::{self, Chat};
 use crate::dialect::openai_completions::Completions;
 use crate::dialect::responses_face::{self, Responses};
 use crate::dialect::{self, Face, Label, Rendered, embeddings, openai};
@@ -64,7 +66,7 @@ pub fn prepare(
         return Ok(Sending {
             lane: Lane::Pass,
             path: provider.path(operation, &target.model),
-            pieces: outgoing.request.with_model(&outgoing.body, &target.model),
+            pieces: outgoing.passed(target),
             headers: provider.wire.headers(&provider.options),
             dropped: Vec::new(),
         });
@@ -82,6 +84,12 @@ pub fn prepare(
         | Operation::Responses => {
             let mut conversation = outgoing.conversation()?.clone();
             conversation.model.clone_from(&target.model);
+            // Whoever is not to be told has to be charged all the same.
+            conversation.include_usage = conversation.stream;
+            if let Some(most) = outgoing.max_output {
+                let asked = conversation.max_tokens.unwrap_or(most);
+                conversation.max_tokens = Some(asked.min(most));
+            }
             (Lane::Chat, provider.wire.chat(&conversation, asked))
         }
         operation if operation.counts() => {
@@ -184,6 +192,30 @@ pub fn failed(failure: Failure, provider: &Provider) -> GatewayError {
 }
 
 impl Outgoing {
+    /// The client's own bytes for a target of its format: with the target's
+    /// model, and asking for the usage that has to be paid.
+    fn passed(&self, target: &Target) -> Vec<Bytes> {
+        let (operation, provider) = (self.call.operation, &target.provider);
+        let is_chat = matches!(
+            operation,
+            Operation::ChatCompletions | Operation::Completions
+        );
+        let field = match operation {
+            Operation::Responses => "max_output_tokens",
+            Operation::ChatCompletions => openai_chat::limit_field(&provider.options),
+            _ => "max_tokens",
+        };
+        let limit = |tokens| Limit { tokens, field };
+        let rewrite = Rewrite {
+            model: &target.model,
+            include_usage: is_chat
+                && self.request.stream
+                && openai_chat::takes_stream_options(&provider.options),
+            max_output: self.max_output.map(limit),
+        };
+        self.request.rewritten(&self.body, &rewrite)
+    }
+
     /// The conversation that the body is, read once for all targets.
     pub fn conversation(&self) -> Result<&Conversation, GatewayError> {
         let parsed = self.parsed.get_or_init(|| match self.call.operation {

@@ -6,6 +6,7 @@
 use super::failure::Failure;
 use super::translate::Sending;
 use super::{Ctx, Gateway};
+use crate::admission::Refusal;
 use crate::route::breaker::{Admission, Breaker, Permit, State};
 use crate::route::course::{Admit, Course, Leg, View};
 use crate::route::endpoint::Address;
@@ -77,6 +78,8 @@ pub struct Trip {
     pub(super) route: Arc<str>,
     /// Who serves the client.
     pub(super) serving: Option<usize>,
+    /// Why a candidate was not asked that might have been: its limits.
+    pub(super) limited: Option<Refusal>,
 }
 
 impl Trip {
@@ -122,6 +125,7 @@ impl Trip {
             },
             route: decision.route,
             serving: None,
+            limited: None,
         }
     }
 

@@ -13,6 +13,7 @@ mod book;
 mod checkpoint;
 mod database;
 mod entry;
+pub mod keys;
 mod names;
 mod queue;
 mod recovery;

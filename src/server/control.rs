@@ -1,6 +1,8 @@
 //! The work behind the requests: reloads, name resolution, health checks,
 //! credentials that end, telling systemd, and stopping in good order.
 
+use crate::gateway::Accounts;
+use crate::ledger::Ledger;
 use crate::reload::Reloader;
 use crate::route::balance::{Pool, RESOLVE_EVERY};
 use crate::table::RoutingTable;
@@ -31,6 +33,9 @@ const FLUSH: Duration = Duration::from_millis(200);
 /// How long requests may take to say that they were cut.
 pub const FAREWELL: Duration = Duration::from_secs(2);
 
+/// How long what is left may take to be written to the ledger.
+const CLOSING: Duration = Duration::from_secs(10);
+
 /// Background work of the process.
 pub struct Control {
     reloader: Arc<Reloader>,
@@ -46,6 +51,16 @@ pub struct Stopping {
     pub grace: Duration,
     /// Told when that time is over.
     pub ending: watch::Sender<bool>,
+    /// Closed last, when nothing can be added to them any more.
+    pub accounts: Arc<Accounts>,
+}
+
+/// Writes what the ledger still has in memory.
+pub fn close(ledger: &Ledger) {
+    if let Err(unwritten) = ledger.close(CLOSING) {
+        let reason = unwritten.to_string();
+        log::error!(reason = reason.as_str(); "the ledger is not complete: open requests are charged at their bound at the next start");
+    }
 }
 
 /// What was done for each pool, by the pool itself: one that a reload put in
@@ -121,6 +136,7 @@ impl Control {
         }
         log::info!("stopped");
         self.reloader.access_log.shutdown();
+        close(&self.stopping.accounts.ledger);
         std::process::exit(0);
     }
 

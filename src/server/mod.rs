@@ -1,14 +1,17 @@
 //! The process: listeners, the gateway behind them, the operator's listener,
 //! and the background work, assembled on Pingora's server.
 
+mod accounts;
 mod control;
 mod front;
+mod keys;
 mod status;
 
 use crate::admin::{self, Admin};
 use crate::config::{self, Config, Listen};
 use crate::demo;
-use crate::gateway::Gateway;
+use crate::gateway::{Accounts, Gateway};
+use crate::ledger::keys::Live;
 pub use crate::reload::Source;
 use crate::reload::{self, Reloader};
 use crate::route::standing::Board;
@@ -45,6 +48,9 @@ struct House {
     metrics: Arc<Metrics>,
     access_log: Arc<AccessLog>,
     board: Arc<Board>,
+    accounts: Arc<Accounts>,
+    /// Keys that are made at runtime; `None` where there is no file for them.
+    keys: Option<Arc<Live>>,
     /// Listeners accept; cleared when the process begins to stop.
     ready: Arc<AtomicBool>,
     /// Turns true when the grace period of a stopping process is over.
@@ -76,6 +82,8 @@ fn serve(source: Source, config: Config, table: RoutingTable) -> Result<(), Stri
     reload::announce(&metrics, &board, &table);
     let access_log = AccessLog::start(&log_output(&config), Arc::clone(&metrics))
         .map_err(|e| format!("access log: {e}"))?;
+    let accounts = Arc::new(accounts::open(&source, &config.ledger)?);
+    let keys = keys::live(&source, &config, &table);
     let house = House {
         source,
         config,
@@ -83,6 +91,8 @@ fn serve(source: Source, config: Config, table: RoutingTable) -> Result<(), Stri
         metrics,
         access_log: Arc::new(access_log),
         board,
+        accounts,
+        keys,
         ready: Arc::new(AtomicBool::new(false)),
         ending: watch::Sender::new(false),
     };
@@ -92,6 +102,7 @@ fn serve(source: Source, config: Config, table: RoutingTable) -> Result<(), Stri
     add_services(&mut server, &house, certificates);
     server.run(RunArgs::default());
     house.access_log.shutdown();
+    control::close(&house.accounts.ledger);
     Ok(())
 }
 
@@ -163,6 +174,7 @@ fn add_fronts(server: &mut Server, house: &House) -> Result<Vec<Arc<Certificate>
             Arc::clone(&house.metrics),
             Arc::clone(&house.access_log),
             Arc::clone(&house.board),
+            Arc::clone(&house.accounts),
             house.ending.subscribe(),
         );
         let front = Front::new(
@@ -209,8 +221,13 @@ fn add_services(server: &mut Server, house: &House, certificates: Vec<Arc<Certif
             metrics: Arc::clone(&house.metrics),
             status: status::status(house),
             look: status::look(house),
+            keys: admin::Keys::new(Arc::clone(&house.table), house.keys.clone()),
         },
     ));
+    if let Some(live) = &house.keys {
+        let watching = keys::Watching(keys::Watch::new(house, live));
+        server.add_service(background_service("keys", watching));
+    }
     if let Some(demo) = &house.config.demo {
         server.add_service(demo::service(demo.listen));
     }
@@ -226,6 +243,7 @@ fn add_services(server: &mut Server, house: &House, certificates: Vec<Arc<Certif
     let stopping = Stopping {
         grace: house.config.server.grace_period,
         ending: house.ending.clone(),
+        accounts: Arc::clone(&house.accounts),
     };
     let listening: Vec<SocketAddr> = house.config.listeners().iter().map(|l| l.address).collect();
     let control = Control::new(reloader, Arc::clone(&house.ready), listening, stopping);

@@ -93,11 +93,15 @@ fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Makes the gauges of the breakers what they are now.
+/// Makes the gauges what they are now that only a look can tell.
 pub(super) fn look(house: &House) -> Arc<dyn Fn() + Send + Sync> {
     let (table, metrics) = (Arc::clone(&house.table), Arc::clone(&house.metrics));
     let board = Arc::clone(&house.board);
-    Arc::new(move || show_breakers(&metrics, &board, &table.load()))
+    let accounts = super::accounts::look(house);
+    Arc::new(move || {
+        show_breakers(&metrics, &board, &table.load());
+        accounts();
+    })
 }
 
 /// An endpoint is as well as the best of its addresses.

@@ -1,16 +1,20 @@
 //! From the config to the table, with every problem found, not the first.
 
 use super::{Provider, Route, RoutingTable, TargetPattern, Terms};
-use crate::chat::models;
+use crate::chat::{Operation, models};
 use crate::config::{self, Config, Diagnostic, Path, TargetName};
-use crate::identity::{KeyRing, Principal};
+use crate::identity::{self, KeyRing, Principal};
+use crate::meter::Book;
 use crate::route::decide::Order;
 use crate::route::fault::Kinds;
 use crate::tls;
-use crate::units::{Pattern, Wildcard};
+use crate::units::{Moment, Pattern, Wildcard};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::SystemTime;
+
+/// Characters of a token that cannot be guessed over the network.
+const SHORTEST_TOKEN: usize = 16;
 
 type Providers = BTreeMap<Arc<str>, Arc<Provider>>;
 type Routes = (HashMap<String, Arc<Route>>, Vec<(Wildcard, Arc<Route>)>);
@@ -88,6 +92,9 @@ impl<'a> Compiler<'a> {
         let providers = self.providers();
         let (routes, wildcards) = self.routes(&providers);
         let keys = self.keys();
+        let rules = self.limits().into();
+        let prices = self.prices();
+        let admin_token = self.admin_token(&keys);
         let failed = self
             .problems
             .iter()
@@ -98,6 +105,9 @@ impl<'a> Compiler<'a> {
             limits: self.config.limits.clone(),
             times: self.config.times.clone(),
             keys,
+            rules,
+            prices,
+            admin_token,
             providers,
             redacted: serde_json::to_value(self.config).unwrap_or_default(),
             direct_terms: Arc::new(Terms::direct(self.config.times.request)),
@@ -105,6 +115,30 @@ impl<'a> Compiler<'a> {
             wildcards,
         });
         (table, self.problems)
+    }
+
+    /// The operator's prices over those that come with the gateway.
+    fn prices(&mut self) -> Arc<Book> {
+        let mut all = match Book::shipped() {
+            Ok(book) => book,
+            // Proved by a test; said all the same rather than hidden.
+            Err(e) => {
+                self.error(Path::root(), e, "the shipped prices are broken");
+                return Arc::default();
+            }
+        };
+        for (i, file) in self.config.prices.files.iter().enumerate() {
+            let read = std::fs::read_to_string(file).map_err(|e| e.to_string());
+            match read.and_then(|text| Book::parse(&text).map_err(|e| e.join("; "))) {
+                Ok(own) => all = all.overlaid(own),
+                Err(e) => {
+                    let at = path(["prices", "files", &i.to_string()]);
+                    let text = format!("{}: {e}", file.display());
+                    self.error(at, text, "tollgate prices import makes one");
+                }
+            }
+        }
+        Arc::new(all)
     }
 
     /// Loads the capability table.
@@ -317,25 +351,29 @@ impl<'a> Compiler<'a> {
 
     fn keys(&mut self) -> KeyRing {
         let config = self.config;
-        let mut ring = KeyRing::default();
+        let runtime = self.previous.map(|table| table.keys.runtime());
+        let mut ring = KeyRing::over(runtime.map(Arc::clone).unwrap_or_default());
         if config.keys.is_empty() {
             self.warn(
                 path(["keys"]),
-                "there are no keys: every request is refused",
+                "there are no keys here: every request is refused without one made at runtime",
                 "tollgate keys new NAME makes one",
             );
         }
         for (name, written) in &config.keys {
+            if ring.runtime().has(name) {
+                self.warn(
+                    path(["keys", name]),
+                    "a key of this name was made at runtime; it is refused, this one counts",
+                    "revoke that one with tollgate keys revoke, or give this one another name",
+                );
+            }
+            self.endpoints(name, written);
             if written.disabled {
+                ring.claim(name);
                 continue;
             }
-            let principal = Principal {
-                name: name.as_str().into(),
-                models: written.models.iter().map(Pattern::new).collect(),
-                direct: written.direct,
-                metadata: Arc::new(written.metadata.clone()),
-            };
-            if !ring.insert(written.hash.0, principal) {
+            if !ring.insert(written.hash.0, principal(name, written)) {
                 self.error(
                     path(["keys", name, "hash"]),
                     "another key has the same hash",
@@ -344,6 +382,72 @@ impl<'a> Compiler<'a> {
             }
         }
         ring
+    }
+
+    /// What lets an operator change something. Read anew at every reload.
+    fn admin_token(&mut self, keys: &KeyRing) -> Option<identity::Digest> {
+        let reference = self.config.admin.token.as_ref()?;
+        let at = path(["admin", "token"]);
+        let token = match reference.resolve() {
+            Ok(token) => token,
+            Err(e) => {
+                let hint = "set it where the gateway runs";
+                match self.unresolved {
+                    Unresolved::Warn => self.warn(at, e.to_string(), hint),
+                    Unresolved::Fail => self.error(at, e.to_string(), hint),
+                }
+                return None;
+            }
+        };
+        let token = token.expose().as_bytes();
+        if token.len() < SHORTEST_TOKEN {
+            let message = format!("shorter than {SHORTEST_TOKEN} characters");
+            self.error(at, message, "openssl rand -hex 32 makes one");
+            return None;
+        }
+        // At the beginning of time no key has expired.
+        if keys.find(token, Moment(0)).is_some() {
+            let hint = "openssl rand -hex 32 makes another";
+            self.error(at, "it is a client's key too", hint);
+            return None;
+        }
+        Some(identity::digest(token))
+    }
+
+    /// A pattern that fits no endpoint is a slip of the pen: it lets nothing in.
+    fn endpoints(&mut self, name: &str, written: &config::Key) {
+        for (i, pattern) in written.endpoints.iter().enumerate() {
+            let pattern = Pattern::new(pattern);
+            if Operation::ALL.iter().all(|op| !pattern.matches(op.name())) {
+                let known = Operation::ALL.map(Operation::name).join(", ");
+                self.warn(
+                    path(["keys", name, "endpoints", &i.to_string()]),
+                    "no endpoint has this name",
+                    &format!("the names are {known}"),
+                );
+            }
+        }
+    }
+}
+
+/// Who holds a key of the config.
+fn principal(name: &str, written: &config::Key) -> Principal {
+    let patterns = |list: &[String]| list.iter().map(Pattern::new).collect();
+    Principal {
+        name: name.into(),
+        team: written.team.as_deref().map(Into::into),
+        models: patterns(&written.models),
+        routes: patterns(&written.routes),
+        endpoints: patterns(&written.endpoints),
+        direct: written.direct,
+        expires: written.expires.map(Into::into),
+        priority: match written.priority {
+            config::Priority::Interactive => identity::Priority::Interactive,
+            config::Priority::Normal => identity::Priority::Normal,
+            config::Priority::Batch => identity::Priority::Batch,
+        },
+        limits: written.limits.clone(),
+        metadata: Arc::new(written.metadata.clone()),
     }
 }
 

@@ -10,15 +10,19 @@
 mod capabilities;
 mod compile;
 mod compile_credential;
+mod compile_limit;
 mod compile_provider;
 mod provider;
 mod terms;
 
 pub use crate::config::{Limits, OnBreak, Times};
+pub use compile_limit::rules_of_key;
 pub use provider::{Dialect, Provider, Timeouts};
 pub use terms::{Hedge, Terms, merged};
 
-use crate::identity::{KeyRing, Principal};
+use crate::admission::Rule;
+use crate::identity::{Digest, KeyRing, Principal};
+use crate::meter::Book;
 use crate::route::decide::{Choice, Order, decide};
 use crate::route::fault::Kinds;
 use crate::units::Wildcard;
@@ -38,6 +42,12 @@ pub struct RoutingTable {
     pub limits: Limits,
     pub times: Times,
     pub keys: KeyRing,
+    /// Limits and budgets, but for those of single keys.
+    pub rules: Arc<[Arc<Rule>]>,
+    pub prices: Arc<Book>,
+    /// What the operator shows to change something; nothing can be changed
+    /// without one.
+    pub admin_token: Option<Digest>,
     pub providers: BTreeMap<Arc<str>, Arc<Provider>>,
     /// The config without its secrets, for the operator.
     pub redacted: serde_json::Value,
@@ -108,6 +118,8 @@ pub struct Decision {
 pub enum Refusal {
     Unknown,
     NotAllowed,
+    /// The name may be asked for, the route that it leads to may not be taken.
+    RouteNotAllowed,
 }
 
 impl RoutingTable {
@@ -147,7 +159,7 @@ impl RoutingTable {
             .routes
             .keys()
             .map(String::as_str)
-            .filter(|alias| who.may_use(alias))
+            .filter(|alias| who.may_use(alias) && who.may_take(alias))
             .collect();
         all.sort_unstable();
         all
@@ -191,16 +203,17 @@ impl RoutingTable {
                 .find_map(|(w, route)| Some((route, w.capture(asked)?)))
         });
         if let Some((route, star)) = by_alias {
-            return match who.may_use(asked) {
-                true => Ok((Found::Alias(route), star)),
-                false => Err(Refusal::NotAllowed),
+            return match (who.may_use(asked), who.may_take(&route.alias)) {
+                (true, true) => Ok((Found::Alias(route), star)),
+                (true, false) => Err(Refusal::RouteNotAllowed),
+                (false, _) => Err(Refusal::NotAllowed),
             };
         }
         let target = self.direct(asked).ok_or(Refusal::Unknown)?;
-        if who.direct {
-            Ok((Found::Direct(target), ""))
-        } else {
-            Err(Refusal::NotAllowed)
+        match (who.direct, who.may_take(DIRECT)) {
+            (true, true) => Ok((Found::Direct(target), "")),
+            (true, false) => Err(Refusal::RouteNotAllowed),
+            (false, _) => Err(Refusal::NotAllowed),
         }
     }
 

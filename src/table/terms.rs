@@ -31,6 +31,8 @@ pub struct Terms {
     /// How often a waiting client hears a comment.
     pub keep_alive: Option<Duration>,
     pub hedge: Option<Hedge>,
+    /// An answer may be made shorter where a budget does not cover it.
+    pub clamp_output: bool,
     timeouts: RouteTimeouts,
 }
 
@@ -50,6 +52,7 @@ impl Terms {
                 share: hedge.share,
                 per_hour: hedge.per_hour as u64,
             }),
+            clamp_output: written.clamp_output,
             timeouts: written.timeouts.clone(),
         }
     }
@@ -65,6 +68,7 @@ impl Terms {
             early_headers: false,
             keep_alive: None,
             hedge: None,
+            clamp_output: false,
             timeouts: RouteTimeouts::default(),
         }
     }

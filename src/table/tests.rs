@@ -30,10 +30,9 @@ targets = [{ target = "a/m", weight = 3 }, "b/m"]
 
 fn who(models: &[&str], direct: bool) -> Principal {
     Principal {
-        name: "k".into(),
         models: models.iter().map(|m| Pattern::new(*m)).collect(),
         direct,
-        metadata: Arc::default(),
+        ..Principal::new("k")
     }
 }
 
@@ -87,6 +86,71 @@ fn a_key_reaches_what_it_may_and_nothing_else() {
     assert_eq!(sent(&table, &narrow, "b/m"), Err(Refusal::NotAllowed));
     assert_eq!(table.aliases(&narrow), ["fast"]);
     assert_eq!(table.aliases(&who(&["*"], false)), ["even", "fast"]);
+}
+
+#[test]
+fn a_key_takes_the_routes_that_it_may() {
+    let table = compile(TWO).0.unwrap();
+    let who = |routes: &[&str]| Principal {
+        routes: routes.iter().map(|r| Pattern::new(*r)).collect(),
+        ..who(&["*"], true)
+    };
+    let narrow = who(&["fast", "a/*"]);
+    for (asked, expected) in [
+        ("fast", None),
+        ("a/x", None),
+        // The route is what matched, not what was asked for.
+        ("a/special-1", None),
+        ("even", Some(Refusal::RouteNotAllowed)),
+        ("b/m", Some(Refusal::RouteNotAllowed)),
+        ("nothing", Some(Refusal::Unknown)),
+    ] {
+        assert_eq!(sent(&table, &narrow, asked).err(), expected, "{asked}");
+    }
+    assert!(sent(&table, &who(&["direct"]), "b/m").is_ok());
+    assert_eq!(table.aliases(&narrow), ["fast"]);
+}
+
+#[test]
+fn a_new_table_has_the_runtime_keys_of_the_old_one() {
+    let text = format!("{TWO}[keys.k]\nhash = \"sha256:{}\"\n", "0".repeat(64));
+    let (config, _) = config::load(&text);
+    let config = config.unwrap();
+    let first = RoutingTable::compile_to_serve(&config, None).0.unwrap();
+    let made = |name: &str| crate::identity::RuntimeKey {
+        principal: Arc::new(Principal::new(name)),
+        digests: vec![(crate::identity::digest(name.as_bytes()), None)],
+    };
+    first.keys.runtime().replace([made("k"), made("other")]);
+    let (second, problems) = RoutingTable::compile_to_serve(&config, Some(&first));
+    let second = second.unwrap();
+    let now = crate::units::Moment(1);
+    assert_eq!(&*second.keys.find(b"other", now).unwrap().name, "other");
+    assert!(second.keys.find(b"k", now).is_none());
+    let told: Vec<_> = problems.iter().map(|p| p.path.to_string()).collect();
+    assert_eq!(told, ["keys.k"], "{problems:?}");
+}
+
+#[test]
+fn a_keys_rights_are_compiled() {
+    let text = format!(
+        "{TWO}[keys.k]\nhash = \"sha256:{}\"\nteam = \"t\"\nroutes = [\"fast\"]\n\
+         endpoints = [\"embeddings\", \"embedings\"]\nexpires = \"1970-01-01T00:00:01Z\"\n\
+         priority = \"batch\"\nlimits = [\"5 usd\"]\nmetadata = {{ a = \"b\" }}\n",
+        "0".repeat(64)
+    );
+    let (table, problems) = compile(&text);
+    let told: Vec<_> = problems.iter().map(|p| p.path.to_string()).collect();
+    assert_eq!(told, ["keys.k.endpoints[1]"], "{problems:?}");
+    let table = table.unwrap();
+    let who = table.keys.written().next().unwrap();
+    assert_eq!(who.team.as_deref(), Some("t"));
+    assert_eq!(who.expires, Some(crate::units::Moment(1_000_000)));
+    assert_eq!(who.priority, crate::identity::Priority::Batch);
+    assert_eq!(who.limits, ["5 usd".parse().unwrap()]);
+    assert!(who.may_take("fast") && !who.may_take("even"));
+    assert!(who.may_call("embeddings") && !who.may_call("chat_completions"));
+    assert_eq!(who.metadata["a"], "b");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use super::{
     Attempt, AttemptOutcome, AttemptRole, MODEL_CHARS, Outcome, Record, capped, timestamp,
 };
+use crate::units::MicroUsd;
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -23,6 +24,8 @@ pub(super) struct Line<'a> {
     route: Option<&'a str>,
     key: Option<&'a str>,
     metadata: &'a BTreeMap<String, String>,
+    user: Option<&'a str>,
+    tags: &'a BTreeMap<String, String>,
     model: Option<&'a str>,
     provider: Option<&'a str>,
     upstream_model: Option<&'a str>,
@@ -38,6 +41,12 @@ pub(super) struct Line<'a> {
     upstream_ms: f64,
     overhead_ms: f64,
     malformed_events: u64,
+    input_tokens: u64,
+    output_tokens: u64,
+    usage_source: &'static str,
+    /// Dollars.
+    cost_usd: MicroUsd,
+    unpriced: bool,
 }
 
 #[derive(Serialize)]
@@ -51,6 +60,7 @@ struct AttemptLine<'a> {
     request_id: Option<&'a str>,
     duration_ms: f64,
     first_token_ms: Option<f64>,
+    cost_usd: MicroUsd,
 }
 
 impl<'a> From<&'a Record> for Line<'a> {
@@ -66,6 +76,8 @@ impl<'a> From<&'a Record> for Line<'a> {
             route: record.route.as_deref(),
             key: record.key.as_deref(),
             metadata: &record.metadata,
+            user: record.user.as_deref().map(|user| capped(user, 256)),
+            tags: &record.tags,
             model: record
                 .model
                 .as_deref()
@@ -84,6 +96,11 @@ impl<'a> From<&'a Record> for Line<'a> {
             upstream_ms: milliseconds(record.upstream_time),
             overhead_ms: milliseconds(record.overhead()),
             malformed_events: record.malformed_events,
+            input_tokens: record.usage.prompt,
+            output_tokens: record.usage.completion,
+            usage_source: record.usage_source.name(),
+            cost_usd: record.cost,
+            unpriced: record.unpriced,
         }
     }
 }
@@ -100,6 +117,7 @@ impl<'a> From<&'a Attempt> for AttemptLine<'a> {
             request_id: attempt.request_id.as_deref().map(|id| capped(id, 128)),
             duration_ms: milliseconds(attempt.duration),
             first_token_ms: attempt.first_token.map(milliseconds),
+            cost_usd: attempt.cost,
         }
     }
 }
@@ -116,6 +134,8 @@ fn rfc3339<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::chat::Usage;
+    use crate::ledger::UsageSource;
     use crate::telemetry::json_line;
     use serde_json::{Value, json};
     use std::sync::Arc;
@@ -136,6 +156,7 @@ mod tests {
             },
             duration: Duration::from_micros(1500),
             first_token: status.map(|_| Duration::from_micros(1400)),
+            ..Attempt::new(AttemptRole::First)
         };
         let record = Record {
             time: SystemTime::UNIX_EPOCH + Duration::from_millis(1_763_900_000_123),
@@ -148,6 +169,8 @@ mod tests {
             route: Some("fast".into()),
             key: Some("search".into()),
             metadata: Arc::new([("team".to_owned(), "search".to_owned())].into()),
+            user: Some("8473".into()),
+            tags: Arc::new([("feature".to_owned(), "a".to_owned())].into()),
             model: Some("fast".into()),
             provider: Some("openai".into()),
             upstream_model: Some("gpt-5-mini".into()),
@@ -166,6 +189,14 @@ mod tests {
             upstream_time: Duration::from_micros(19_000),
             client_time: Duration::from_micros(900),
             malformed_events: 2,
+            usage: Usage {
+                prompt: 7,
+                completion: 3,
+                ..Usage::default()
+            },
+            usage_source: UsageSource::Provider,
+            cost: MicroUsd(1_250),
+            unpriced: false,
         };
         let line: Value =
             serde_json::from_slice(&json_line(&Line::from(&record)).unwrap()).unwrap();
@@ -180,16 +211,18 @@ mod tests {
             "route": "fast",
             "key": "search",
             "metadata": {"team": "search"},
+            "user": "8473",
+            "tags": {"feature": "a"},
             "model": "fast",
             "provider": "openai",
             "upstream_model": "gpt-5-mini",
             "attempts": [
                 {"provider": "groq", "model": "gpt-5-mini", "endpoint": "https://a/v1",
                  "role": "first", "outcome": "connect_failed", "status": null, "request_id": null,
-                 "duration_ms": 1.5, "first_token_ms": null},
+                 "duration_ms": 1.5, "first_token_ms": null, "cost_usd": "0.000000"},
                 {"provider": "openai", "model": "gpt-5-mini", "endpoint": "https://a/v1",
                  "role": "fallback", "outcome": "ok", "status": 200, "request_id": "up-1",
-                 "duration_ms": 1.5, "first_token_ms": 1.4},
+                 "duration_ms": 1.5, "first_token_ms": 1.4, "cost_usd": "0.000000"},
             ],
             "status": 200,
             "outcome": "ok",
@@ -202,6 +235,11 @@ mod tests {
             "upstream_ms": 19.0,
             "overhead_ms": 0.1,
             "malformed_events": 2,
+            "input_tokens": 7,
+            "output_tokens": 3,
+            "usage_source": "provider",
+            "cost_usd": "0.001250",
+            "unpriced": false,
         });
         assert_eq!(line, want);
     }

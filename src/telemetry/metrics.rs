@@ -5,6 +5,7 @@
 //! names, so that no traffic can make a new series. [`Metrics::retain`] drops
 //! the series of what a reload removed.
 
+use super::accounting::Accounting;
 use super::failover::Failover;
 use super::process::Process;
 use super::{AttemptOutcome, Record};
@@ -41,6 +42,7 @@ pub struct Metrics {
     connections: IntGauge,
     connections_refused: IntCounter,
     pub failover: Failover,
+    pub accounting: Accounting,
     endpoint_healthy: IntGaugeVec,
     reloads: IntCounterVec,
     config_version: IntGauge,
@@ -97,6 +99,7 @@ impl Metrics {
                 "Client connections closed at once because too many were open.",
             )?,
             failover: Failover::declare(&declare)?,
+            accounting: Accounting::declare(&declare)?,
             endpoint_healthy: declare.gauges(
                 "tollgate_endpoint_healthy",
                 "Whether an endpoint is in use (1) or taken out by its health checks (0).",
@@ -243,6 +246,7 @@ impl Metrics {
         known.retain(&self.duration);
         known.retain(&self.first_byte);
         self.failover.retain(&known);
+        self.accounting.retain(&known);
         known.retain(&self.endpoint_healthy);
     }
 }
@@ -329,7 +333,7 @@ impl Declare {
         self.add(IntCounterVec::new(Opts::new(name, help), labels))
     }
 
-    fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, Error> {
+    pub(super) fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, Error> {
         self.add(IntGauge::new(name, help))
     }
 

@@ -13,12 +13,11 @@ fn answered(route: &str, provider: &str) -> Record {
             provider: Arc::from(provider),
             model: Arc::from("m"),
             endpoint: Arc::from("https://a/v1"),
-            role: AttemptRole::First,
             outcome: AttemptOutcome::Ok,
             status: Some(200),
-            request_id: None,
             duration: Duration::from_millis(90),
             first_token: Some(Duration::from_millis(30)),
+            ..Attempt::new(AttemptRole::First)
         }],
         status: 200,
         outcome: Outcome::Ok,

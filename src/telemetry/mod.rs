@@ -9,6 +9,7 @@
 
 mod access_line;
 pub mod access_log;
+mod accounting;
 mod failover;
 pub mod log;
 pub mod metrics;

@@ -1,5 +1,8 @@
 //! What is told about one request, and the closed sets of how it can end.
 
+use crate::chat::Usage;
+use crate::ledger::UsageSource;
+use crate::units::MicroUsd;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -35,6 +38,10 @@ pub struct Record {
     pub key: Option<Arc<str>>,
     /// The metadata of the client's key.
     pub metadata: Arc<BTreeMap<String, String>>,
+    /// The end user that the client named.
+    pub user: Option<Arc<str>>,
+    /// The key's metadata and the client's own tags.
+    pub tags: Arc<BTreeMap<String, String>>,
     /// The model that the client asked for, at most [`MODEL_CHARS`] of it.
     pub model: Option<String>,
     /// Who gave the answer, or who was tried last.
@@ -65,6 +72,13 @@ pub struct Record {
     pub client_time: Duration,
     /// Events of providers that could not be read and were left out.
     pub malformed_events: u64,
+    /// What all attempts used together.
+    pub usage: Usage,
+    pub usage_source: UsageSource,
+    /// What the budgets were charged.
+    pub cost: MicroUsd,
+    /// Something of it was at no known price, and is not in `cost`.
+    pub unpriced: bool,
 }
 
 impl Record {
@@ -97,6 +111,8 @@ impl Default for Record {
             route: None,
             key: None,
             metadata: Arc::default(),
+            user: None,
+            tags: Arc::default(),
             model: None,
             provider: None,
             upstream_model: None,
@@ -112,6 +128,10 @@ impl Default for Record {
             upstream_time: Duration::ZERO,
             client_time: Duration::ZERO,
             malformed_events: 0,
+            usage: Usage::default(),
+            usage_source: UsageSource::None,
+            cost: MicroUsd::ZERO,
+            unpriced: false,
         }
     }
 }
@@ -133,6 +153,32 @@ pub struct Attempt {
     pub duration: Duration,
     /// Until the answer's first content was there, if it ever was.
     pub first_token: Option<Duration>,
+    pub usage: Usage,
+    pub usage_source: UsageSource,
+    pub cost: MicroUsd,
+    /// The version of the price that it cost by; `None` where none is known.
+    pub price: Option<Arc<str>>,
+}
+
+impl Attempt {
+    /// One at nobody yet.
+    pub fn new(role: AttemptRole) -> Self {
+        Self {
+            provider: "".into(),
+            model: "".into(),
+            endpoint: "".into(),
+            role,
+            outcome: AttemptOutcome::Canceled,
+            status: None,
+            request_id: None,
+            duration: Duration::ZERO,
+            first_token: None,
+            usage: Usage::default(),
+            usage_source: UsageSource::None,
+            cost: MicroUsd::ZERO,
+            price: None,
+        }
+    }
 }
 
 /// Why an attempt was made.
@@ -149,6 +195,27 @@ pub enum AttemptRole {
     Hedge,
     /// To go on with a stream that had broken off.
     Continue,
+}
+
+impl AttemptRole {
+    pub const ALL: [Self; 5] = [
+        Self::First,
+        Self::Retry,
+        Self::Fallback,
+        Self::Hedge,
+        Self::Continue,
+    ];
+
+    /// As in the access log and the ledger.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::First => "first",
+            Self::Retry => "retry",
+            Self::Fallback => "fallback",
+            Self::Hedge => "hedge",
+            Self::Continue => "continue",
+        }
+    }
 }
 
 /// How a request ended.
@@ -271,6 +338,9 @@ mod tests {
         }
         for outcome in AttemptOutcome::ALL {
             assert_eq!(serde_json::to_value(outcome).unwrap(), outcome.label());
+        }
+        for role in AttemptRole::ALL {
+            assert_eq!(serde_json::to_value(role).unwrap(), role.label());
         }
     }
 

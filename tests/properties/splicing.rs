@@ -4,7 +4,7 @@ use super::drawn::{config, json, object};
 use bytes::Bytes;
 use proptest::prelude::*;
 use serde_json::Value;
-use tollgate::chat::{Media, Operation, inspect};
+use tollgate::chat::{Media, Operation, Rewrite, inspect};
 
 proptest! {
     #![proptest_config(config(400))]
@@ -32,7 +32,8 @@ proptest! {
             // Refused for a name: a NUL in it, or a known one in other letters.
             return Ok(());
         };
-        let spliced = request.with_model(&body, &sent).concat();
+        let rewrite = Rewrite { model: &sent, ..Rewrite::default() };
+        let spliced = request.rewritten(&body, &rewrite).concat();
         prop_assert_eq!(String::from_utf8(spliced).unwrap(), print(&after));
     }
 }

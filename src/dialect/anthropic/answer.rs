@@ -79,7 +79,7 @@ impl Stop {
 
 /// Anthropic's `usage`. Each number is optional: a stream repeats only some.
 #[derive(Debug, Clone, Default, Deserialize)]
-pub(super) struct Counts {
+pub struct Counts {
     #[serde(default, deserialize_with = "number")]
     input_tokens: Option<u64>,
     #[serde(default, deserialize_with = "number")]
@@ -91,7 +91,16 @@ pub(super) struct Counts {
     #[serde(default)]
     output_tokens_details: Option<Details>,
     #[serde(default)]
+    cache_creation: Option<Creation>,
+    #[serde(default)]
     service_tier: Option<String>,
+}
+
+/// How long what was written to the cache is kept.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+struct Creation {
+    #[serde(default, deserialize_with = "number")]
+    ephemeral_1h_input_tokens: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
@@ -109,8 +118,10 @@ impl Counts {
             cache_read_input_tokens,
             output_tokens,
             output_tokens_details,
+            cache_creation,
             service_tier,
         } = newer;
+        self.cache_creation = cache_creation.or(self.cache_creation);
         self.input_tokens = input_tokens.or(self.input_tokens);
         self.cache_creation_input_tokens =
             cache_creation_input_tokens.or(self.cache_creation_input_tokens);
@@ -126,11 +137,13 @@ impl Counts {
         let cache_write = self.cache_creation_input_tokens.unwrap_or_default();
         let fresh = self.input_tokens.unwrap_or_default();
         let details = self.output_tokens_details.unwrap_or_default();
+        let kept = self.cache_creation.unwrap_or_default();
         Usage {
             prompt: fresh.saturating_add(cached).saturating_add(cache_write),
             completion: self.output_tokens.unwrap_or_default(),
             cached,
             cache_write,
+            cache_write_1h: kept.ephemeral_1h_input_tokens.unwrap_or_default(),
             reasoning: details.thinking_tokens.unwrap_or_default(),
             ..Usage::default()
         }

@@ -27,6 +27,8 @@ mod stream;
 mod thinking;
 mod tools;
 
+pub(super) use answer::Counts;
+
 #[cfg(test)]
 #[path = "request_tests.rs"]
 mod request_tests;

@@ -748,6 +748,8 @@ fn errors_have_anthropics_status_and_type() {
         (K::ProviderRejected, 400, "invalid_request_error"),
         (K::Unauthenticated, 401, "authentication_error"),
         (K::ModelNotAllowed, 403, "permission_error"),
+        (K::RouteNotAllowed, 403, "permission_error"),
+        (K::EndpointNotAllowed, 403, "permission_error"),
         (K::UnknownUrl, 404, "not_found_error"),
         (K::UnknownModel, 404, "not_found_error"),
         (K::MethodNotAllowed, 405, "invalid_request_error"),

@@ -29,8 +29,9 @@ mod tools;
 mod turns;
 pub(crate) mod whole;
 
-pub use options::{OPTIONS, passes, path};
+pub use options::{OPTIONS, limit_field, passes, path, takes_stream_options};
 pub(crate) use parse::{fields, settings};
+pub(super) use pieces::counted;
 
 use super::option::Opt;
 use super::{Dialect, Embeddings, Face, Label, Rendered, Target, Vectors, openai};

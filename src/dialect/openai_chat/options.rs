@@ -200,6 +200,16 @@ pub fn passes(options: &BTreeMap<String, String>, operation: Operation) -> bool 
     }
 }
 
+/// What the provider calls the limit of a chat's answer.
+pub fn limit_field(options: &BTreeMap<String, String>) -> &str {
+    Options(options).limit_field()
+}
+
+/// Whether the provider can be asked for the usage of a stream.
+pub fn takes_stream_options(options: &BTreeMap<String, String>) -> bool {
+    !Options(options).flag("no_stream_options")
+}
+
 /// Where an operation is, below the base URL. Azure's deployment API names
 /// the model there; its base URL is the resource itself.
 pub fn path(options: &BTreeMap<String, String>, operation: Operation, model: &str) -> String {
@@ -230,6 +240,11 @@ impl<'a> Options<'a> {
             .get(name)
             .map(String::as_str)
             .filter(|text| !text.is_empty())
+    }
+
+    pub(super) fn limit_field(self) -> &'a str {
+        let named = self.text("max_tokens_field");
+        named.unwrap_or("max_completion_tokens")
     }
 
     pub(super) fn flag(self, name: &str) -> bool {

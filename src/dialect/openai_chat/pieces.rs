@@ -231,7 +231,8 @@ pub(super) fn usage(body: &Fields) -> Option<Usage> {
         .map(counted)
 }
 
-fn counted(map: &Fields) -> Usage {
+/// A `usage` object, in whichever words providers have for it.
+pub(in crate::dialect) fn counted(map: &Fields) -> Usage {
     let direct = |name: &str| map.get(name).and_then(whole);
     let of = |outer: &str, inner: &str| {
         map.get(outer)

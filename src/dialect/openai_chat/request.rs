@@ -259,11 +259,7 @@ impl Request<'_> {
 
     fn limits(&mut self) -> Result<(), Unsupported> {
         if let Some(longest) = self.asked.max_tokens {
-            let field = self
-                .options
-                .text("max_tokens_field")
-                .unwrap_or("max_completion_tokens");
-            self.set(field, longest);
+            self.set(self.options.limit_field(), longest);
         }
         let most = self
             .options

@@ -1,0 +1,306 @@
+//! Before anything is sent: what the request may use is reserved, and written
+//! down.
+
+use super::bill::{self, Bill, Desk, Extent, Names, Prompt, longest_within};
+use super::intake::Call;
+use super::{Ctx, Gateway, Stop, vigil};
+use crate::admission::{Clock, Limiter, Refusal, Rule, Why};
+use crate::chat::Request;
+use crate::error::{ErrorKind, GatewayError};
+use crate::identity::{self, Principal};
+use crate::ledger::{Intent, Ledger, Need};
+use crate::meter::Size;
+use crate::table::{Decision, Target, rules_of_key};
+use crate::units::{Measure, MicroUsd, Moment, Window};
+use bytes::Bytes;
+use pingora_proxy::Session;
+use std::sync::Arc;
+
+/// The shortest answer that is worth sending a request for, in tokens.
+const SHORTEST: u64 = 16;
+
+/// Whatever counts, for all requests and beyond any table.
+pub struct Accounts {
+    pub limiter: Limiter,
+    pub clock: Clock,
+    pub ledger: Ledger,
+    /// Whether requests are served while the ledger cannot be written.
+    pub buffers: bool,
+}
+
+/// Admits a request: opens its bill. `decision` loses the candidates that it may
+/// not come to. Returns the longest answer that is covered, in tokens, where
+/// that is less than what was asked for.
+///
+/// # Errors
+/// When a limit or a budget has not enough left, or what is used could not be
+/// written down.
+pub async fn run(
+    gateway: &Gateway,
+    session: &mut Session,
+    ctx: &mut Ctx,
+    who: &Principal,
+    (call, request, body): (&Call, &Request, &Bytes),
+    decision: &mut Decision,
+) -> Result<Option<u64>, Stop> {
+    let now = gateway.accounts.clock.now();
+    let names = names(ctx, who, call, decision);
+    let rules = rules(ctx, who);
+    let extent = Extent {
+        operation: call.operation,
+        size: Size::of(body),
+        choices: request.choices,
+        max_output: request.max_output,
+    };
+    let prices = price(ctx, decision, now);
+    let bounds = |max_output: Option<u64>, decision: &Decision| {
+        let extent = Extent {
+            max_output,
+            ..extent
+        };
+        let all = decision.candidates.iter().zip(&prices);
+        all.map(|(candidate, price)| extent.at(candidate, price.clone()))
+            .collect()
+    };
+    let mut asked = bill::Request {
+        bounds: bounds(request.max_output, decision),
+        names,
+        rules,
+        prompt: Prompt::of(body),
+    };
+    drop_unpriced(&mut asked, decision)?;
+    let may_clamp = decision.terms.clamp_output;
+    let mut clamped = None;
+    let bill = loop {
+        let refusal = match open(gateway, session, ctx, &asked).await? {
+            Ok(bill) => break bill,
+            Err(refusal) => refusal,
+        };
+        let shorter = may_clamp.then(|| shorter(&asked, &refusal)).flatten();
+        // Each round is at most half as long, or the last.
+        let Some(shorter) = shorter.filter(|n| clamped.is_none_or(|before| *n < before)) else {
+            ctx.standing = refusal.standing;
+            ctx.metrics.accounting.refused(&refusal);
+            return Err(refused(&refusal).into());
+        };
+        let one = shorter / request.choices.max(1);
+        for bound in &mut asked.bounds {
+            bound.output = bound.output.min(shorter);
+        }
+        clamped = Some(one);
+    };
+    ctx.standing = bill.standing();
+    record(gateway, session, ctx, bill, request).await?;
+    Ok(clamped)
+}
+
+async fn open(
+    gateway: &Gateway,
+    session: &mut Session,
+    ctx: &mut Ctx,
+    asked: &bill::Request,
+) -> Result<Result<Bill, Refusal>, Stop> {
+    let desk = Desk {
+        limiter: &gateway.accounts.limiter,
+        now: gateway.accounts.clock.now(),
+        until: ctx.deadline(),
+    };
+    let opened = vigil::watch(session, ctx, asked.open(&desk)).await;
+    opened.map_err(super::dispatch::stopped)
+}
+
+/// Writes the request down; nothing may be sent before.
+async fn record(
+    gateway: &Gateway,
+    session: &mut Session,
+    ctx: &mut Ctx,
+    mut bill: Bill,
+    request: &Request,
+) -> Result<(), Stop> {
+    let accounts = &gateway.accounts;
+    let id = accounts.ledger.next_id();
+    let intent = intent(id, ctx, &bill, request);
+    let need = match bill.is_hard() || !accounts.buffers {
+        true => Need::Durable,
+        false => Need::Buffered,
+    };
+    let begun = vigil::watch(session, ctx, accounts.ledger.begin(intent, need)).await;
+    match begun {
+        Ok(Ok(())) => {
+            bill.entry = Some(id);
+            ctx.bill = Some(bill);
+            Ok(())
+        }
+        Ok(Err(unavailable)) => {
+            bill.void();
+            let text = "What this request uses cannot be written down at the moment.";
+            let error = GatewayError::new(ErrorKind::LedgerUnavailable, text);
+            Err(error.because(unavailable).into())
+        }
+        Err(why) => {
+            bill.void();
+            Err(super::dispatch::stopped(why))
+        }
+    }
+}
+
+fn intent(id: u64, ctx: &Ctx, bill: &Bill, request: &Request) -> Intent {
+    let reserved = bill.reserved();
+    let names = &bill.names;
+    Intent {
+        id,
+        time: bill.time,
+        request_id: ctx.request_id.as_str().into(),
+        key: Arc::clone(&names.key),
+        team: names.team.clone(),
+        user: names.user.clone(),
+        tags: Arc::clone(&ctx.record.tags),
+        endpoint: names.endpoint,
+        route: Arc::clone(&names.route),
+        asked: ctx.record.model.as_deref().unwrap_or_default().into(),
+        stream: request.stream,
+        request_bytes: ctx.record.request_bytes,
+        bound: reserved.cost,
+        input_bound: reserved.input_tokens,
+        output_bound: reserved.output_tokens,
+    }
+}
+
+fn names(ctx: &Ctx, who: &Principal, call: &Call, decision: &Decision) -> Names {
+    Names {
+        key: Arc::clone(&who.name),
+        team: who.team.clone(),
+        user: ctx.record.user.clone(),
+        route: Arc::clone(&decision.route),
+        endpoint: call.operation.name(),
+        priority: match who.priority {
+            identity::Priority::Interactive => crate::admission::Priority::Interactive,
+            identity::Priority::Normal => crate::admission::Priority::Normal,
+            identity::Priority::Batch => crate::admission::Priority::Batch,
+        },
+    }
+}
+
+fn rules(ctx: &Ctx, who: &Principal) -> Arc<[Arc<Rule>]> {
+    if who.limits.is_empty() {
+        return Arc::clone(&ctx.table.rules);
+    }
+    let own = rules_of_key(&who.name, &who.limits);
+    ctx.table.rules.iter().cloned().chain(own).collect()
+}
+
+/// What each candidate costs.
+fn price(ctx: &Ctx, decision: &Decision, now: Moment) -> Vec<Option<Arc<crate::meter::Price>>> {
+    let candidates = decision.candidates.iter();
+    candidates
+        .map(|candidate| {
+            let provider = &candidate.target.provider;
+            let dialect = provider.dialect.name();
+            let model = &candidate.target.model;
+            ctx.table.prices.find(&provider.name, dialect, model, now)
+        })
+        .collect()
+}
+
+/// Leaves out the candidates whose cost nobody knows, where a hard budget has to
+/// be kept.
+fn drop_unpriced(asked: &mut bill::Request, decision: &mut Decision) -> Result<(), GatewayError> {
+    let budgets = |rule: &&Arc<Rule>| rule.hard && rule.allowance.measure == Measure::Usd;
+    let mut budgets = asked.rules.iter().filter(budgets).peekable();
+    if budgets.peek().is_none() {
+        return Ok(());
+    }
+    let budgets: Vec<_> = budgets.cloned().collect();
+    let names = asked.names.clone();
+    let counted = |target: &Target| {
+        let subject = names.subject(Some(target));
+        budgets.iter().any(|rule| rule.counts(&subject))
+    };
+    let all = std::mem::take(&mut asked.bounds);
+    let candidates = std::mem::take(&mut decision.candidates);
+    let mut unpriced = None;
+    for (bound, candidate) in all.into_iter().zip(candidates) {
+        let target = &candidate.target;
+        if bound.price.is_none() && bound.is_paid() && counted(target) {
+            unpriced = Some(format!("{}/{}", target.provider.name, target.model));
+            continue;
+        }
+        asked.bounds.push(bound);
+        decision.candidates.push(candidate);
+    }
+    match unpriced.filter(|_| decision.candidates.is_empty()) {
+        None => Ok(()),
+        Some(target) => {
+            let text = "A budget has to be kept, and no price is known for this model.";
+            let error = GatewayError::new(ErrorKind::PriceUnknown, text);
+            Err(error.because(format!("no price for {target}")))
+        }
+    }
+}
+
+/// The longest answer that what is left covers, if it is worth it.
+fn shorter(asked: &bill::Request, refusal: &Refusal) -> Option<u64> {
+    if refusal.why != Why::Exhausted && refusal.why != Why::TooLarge {
+        return None;
+    }
+    let load = asked.load();
+    let longest = match refusal.measure {
+        Measure::Usd => longest_within(&asked.bounds, MicroUsd(refusal.left))?,
+        Measure::OutputTokens => refusal.left,
+        Measure::TotalTokens => refusal.left.checked_sub(load.input_tokens)?,
+        Measure::Requests | Measure::InputTokens | Measure::Concurrent => return None,
+    };
+    (longest >= SHORTEST && longest < load.output_tokens).then_some(longest)
+}
+
+/// What the client is told of a limit.
+pub fn refused(refusal: &Refusal) -> GatewayError {
+    let what = match refusal.measure {
+        Measure::Requests => "requests",
+        Measure::InputTokens => "input tokens",
+        Measure::OutputTokens => "output tokens",
+        Measure::TotalTokens => "tokens",
+        Measure::Usd => "US dollars",
+        Measure::Concurrent => "requests at the same time",
+    };
+    let amount = |amount: u64| match refusal.measure {
+        Measure::Usd => MicroUsd(amount).to_string(),
+        _ => amount.to_string(),
+    };
+    let limit = amount(refusal.limit);
+    let window = match refusal.window {
+        Window::Total => String::new(),
+        Window::Calendar(part) => format!(" per {}", part.name()),
+        Window::Rolling(length) => format!(" per {}", humantime::format_duration(length)),
+    };
+    let name = shown(&refusal.rule);
+    let kind = match (refusal.why, refusal.measure) {
+        (Why::Unavailable, _) => ErrorKind::LimitsUnavailable,
+        (_, Measure::Usd) => ErrorKind::BudgetExceeded,
+        _ => ErrorKind::LimitReached,
+    };
+    let text = match refusal.why {
+        Why::Unavailable => format!("It cannot be told at the moment what is left of {name}."),
+        Why::Waited => format!("No turn came in time: {name} allows {limit} {what}."),
+        Why::QueueFull => format!("Too many requests wait: {name} allows {limit} {what}."),
+        Why::TooLarge => format!(
+            "This request may use more than {name} allows at all: {limit} {what}{window}. A lower \
+             limit of its answer's tokens makes it smaller."
+        ),
+        Why::Exhausted => format!(
+            "{name} allows {limit} {what}{window}; {} are left, which this request may exceed.",
+            amount(refusal.left)
+        ),
+    };
+    GatewayError::new(kind, text)
+        .with_retry_after(refusal.retry_after)
+        .because(format!("{}: {}", refusal.rule, refusal.why.label()))
+}
+
+/// A limit's name, for clients. A key's own are named by what they are.
+fn shown(rule: &str) -> String {
+    match rule.strip_prefix("key:") {
+        Some(_) => "The limit of this key".to_owned(),
+        None => format!("The limit '{rule}'"),
+    }
+}

@@ -1,0 +1,463 @@
+//! What one request holds, and what it comes to.
+//!
+//! A bill is opened when a request is admitted: an upper bound of what any of
+//! its candidates may cost is reserved, and written down in the ledger, before
+//! anything is sent. Every attempt that is made is a charge on it. It is closed
+//! once, when the request is settled; a bill that is dropped instead (a panic)
+//! is charged in full by what it holds.
+
+use super::tally::Tally;
+use crate::admission::{Hold, Load, Priority, Stage, Standing, Subject, Turn};
+use crate::admission::{Limiter, Refusal, Rule};
+use crate::chat::{Capabilities, Operation};
+use crate::meter::{Price, Size};
+use crate::table::{Candidate, Target};
+use crate::units::{MicroUsd, Moment};
+use bytes::Bytes;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// The longest answer of a model of which nobody has said how long its answers
+/// may be.
+const UNKNOWN_OUTPUT: u64 = 131_072;
+
+/// Tokens of an image that is made, where those are told in tokens: over twice
+/// what the largest takes (OpenAI: 6,240 for 1024 by 1536 in high quality).
+const IMAGE_OUTPUT: u64 = 16_384;
+
+/// Bytes of a request that are kept to count its tokens.
+const SAMPLE: usize = 64 << 10;
+
+/// Names of one request, as rules and the ledger know them.
+#[derive(Debug, Clone)]
+pub struct Names {
+    pub key: Arc<str>,
+    pub team: Option<Arc<str>>,
+    pub user: Option<Arc<str>>,
+    pub route: Arc<str>,
+    pub endpoint: &'static str,
+    pub priority: Priority,
+}
+
+impl Names {
+    pub fn subject<'a>(&'a self, target: Option<&'a Target>) -> Subject<'a> {
+        Subject {
+            key: &self.key,
+            team: self.team.as_deref(),
+            user: self.user.as_deref(),
+            route: &self.route,
+            endpoint: self.endpoint,
+            target: target.map(|t| (&*t.provider.name, &*t.model)),
+        }
+    }
+}
+
+/// The most that a request may use at one of its candidates.
+#[derive(Debug, Clone)]
+pub struct Bound {
+    pub price: Option<Arc<Price>>,
+    pub input: u64,
+    /// All answers together.
+    pub output: u64,
+    images: u64,
+}
+
+impl Bound {
+    /// What is reserved for it, with so much more to read.
+    pub fn load(&self, more: u64) -> Load {
+        let input = self.input.saturating_add(more);
+        let price = self.price.as_ref();
+        let cost = price.map(|price| price.bound(input, self.output, self.images));
+        Load {
+            requests: 1,
+            input_tokens: input,
+            output_tokens: self.output,
+            cost: cost.unwrap_or_default(),
+        }
+    }
+}
+
+impl Bound {
+    /// Whether anything of it is ever paid for.
+    pub const fn is_paid(&self) -> bool {
+        self.input > 0 || self.output > 0 || self.images > 0
+    }
+}
+
+/// What bounds a request, whoever serves it.
+#[derive(Debug, Clone, Copy)]
+pub struct Extent {
+    pub operation: Operation,
+    pub size: Size,
+    /// Answers that the client wants.
+    pub choices: u64,
+    /// The longest answer that it wants, in tokens.
+    pub max_output: Option<u64>,
+}
+
+impl Extent {
+    /// The most that a candidate may use.
+    pub fn at(&self, candidate: &Candidate, price: Option<Arc<Price>>) -> Bound {
+        let target = &candidate.target;
+        let known = target.provider.capabilities(&target.model);
+        let makes_images = matches!(
+            self.operation,
+            Operation::ImageGenerations | Operation::ImageEdits | Operation::ImageVariations
+        );
+        let input = match self.operation.counts() {
+            // A number of tokens costs nothing.
+            true => 0,
+            // Nobody reads more than its window.
+            false => {
+                let most = self.size.tokens(price.as_deref());
+                known.context.map_or(most, |window| match self.size.opaque {
+                    0 => most,
+                    _ => most.min(window),
+                })
+            }
+        };
+        Bound {
+            input,
+            output: self.output(&known, makes_images),
+            images: if makes_images { self.choices } else { 0 },
+            price,
+        }
+    }
+
+    fn output(&self, known: &Capabilities, makes_images: bool) -> u64 {
+        let one = match self.operation {
+            Operation::Embeddings | Operation::Moderations | Operation::Rerank => 0,
+            operation if operation.counts() => 0,
+            _ if makes_images => IMAGE_OUTPUT,
+            _ => {
+                let model = known.max_output.or(known.context);
+                self.max_output.or(model).unwrap_or(UNKNOWN_OUTPUT)
+            }
+        };
+        one.saturating_mul(self.choices.max(1))
+    }
+}
+
+/// The beginning of a request's body, to count its tokens by.
+#[derive(Debug, Clone, Default)]
+pub struct Prompt {
+    sample: Bytes,
+    bytes: usize,
+}
+
+impl Prompt {
+    pub fn of(body: &Bytes) -> Self {
+        let sample = match body.len() {
+            0..=SAMPLE => body.clone(),
+            // A copy, so that the whole body is not kept.
+            _ => Bytes::copy_from_slice(body.get(..SAMPLE).unwrap_or_default()),
+        };
+        Self {
+            sample,
+            bytes: body.len(),
+        }
+    }
+
+    /// Input tokens, by a tokenizer. Takes milliseconds.
+    pub fn tokens(&self, model: &str) -> u64 {
+        super::estimated::prompt(&self.sample, self.bytes, model)
+    }
+}
+
+/// One attempt's part.
+#[derive(Debug)]
+pub struct Charge {
+    /// Which candidate.
+    pub at: usize,
+    pub due: Due,
+    /// Input tokens at most, and output.
+    pub input: u64,
+    pub output: u64,
+    /// What it holds of limits of its provider and model.
+    cover: Option<Hold>,
+}
+
+impl Charge {
+    /// One that holds nothing of its target's limits. `input`, `output`: tokens
+    /// at most.
+    pub const fn new(at: usize, due: Due, (input, output): (u64, u64)) -> Self {
+        Self {
+            at,
+            due,
+            input,
+            output,
+            cover: None,
+        }
+    }
+}
+
+/// What an attempt has to be paid for.
+#[derive(Debug)]
+pub enum Due {
+    /// It was refused, or never got there.
+    Nothing,
+    /// It was sent, and nobody knows what became of it: what went in.
+    Sent,
+    /// What it said.
+    Answer(Box<Tally>),
+}
+
+/// One request's account.
+#[derive(Debug)]
+pub struct Bill {
+    /// Its number in the ledger; `None` before it is written down.
+    pub entry: Option<u64>,
+    /// When it was admitted.
+    pub time: Moment,
+    pub names: Names,
+    pub rules: Arc<[Arc<Rule>]>,
+    /// For each candidate.
+    pub bounds: Vec<Bound>,
+    pub prompt: Prompt,
+    pub charges: Vec<Charge>,
+    reserved: Load,
+    hold: Hold,
+}
+
+/// A place to reserve in, and until when to wait there.
+pub struct Desk<'a> {
+    pub limiter: &'a Limiter,
+    pub now: Moment,
+    pub until: Instant,
+}
+
+impl Desk<'_> {
+    fn turn(&self, names: &Names) -> Turn {
+        Turn {
+            priority: names.priority,
+            until: self.until,
+        }
+    }
+}
+
+/// What a request asks for before it is admitted.
+pub struct Request {
+    pub names: Names,
+    pub rules: Arc<[Arc<Rule>]>,
+    pub bounds: Vec<Bound>,
+    pub prompt: Prompt,
+}
+
+impl Request {
+    /// The most that the dearest of its candidates may use.
+    pub fn load(&self) -> Load {
+        let loads = self.bounds.iter().map(|bound| bound.load(0));
+        loads.reduce(greater).unwrap_or_default()
+    }
+
+    /// Reserves what it may use.
+    ///
+    /// # Errors
+    /// When a rule that is not of targets has not enough left.
+    pub async fn open(&self, desk: &Desk<'_>) -> Result<Bill, Refusal> {
+        let load = self.load();
+        let names = self.names.clone();
+        let (subject, turn) = (names.subject(None), desk.turn(&names));
+        let hold = desk
+            .limiter
+            .reserve(&self.rules, &subject, Stage::Request, &load, turn, desk.now)
+            .await?;
+        Ok(Bill {
+            entry: None,
+            time: desk.now,
+            names,
+            rules: Arc::clone(&self.rules),
+            bounds: self.bounds.clone(),
+            prompt: self.prompt.clone(),
+            charges: Vec::new(),
+            reserved: load,
+            hold,
+        })
+    }
+}
+
+fn greater(one: Load, other: Load) -> Load {
+    Load {
+        requests: one.requests.max(other.requests),
+        input_tokens: one.input_tokens.max(other.input_tokens),
+        output_tokens: one.output_tokens.max(other.output_tokens),
+        cost: one.cost.max(other.cost),
+    }
+}
+
+/// What an attempt about to be made holds.
+#[derive(Debug)]
+pub struct Cover {
+    pub hold: Option<Hold>,
+    /// More input than the request's own: what was said before.
+    pub more: u64,
+}
+
+impl Cover {
+    /// No attempt is made.
+    pub fn release(self) {
+        if let Some(hold) = self.hold {
+            hold.release();
+        }
+    }
+}
+
+impl Bill {
+    /// What is left of the limits, for the client.
+    pub fn standing(&self) -> Standing {
+        self.hold.standing()
+    }
+
+    /// What the request may cost at most, as it is reserved.
+    pub fn reserved(&self) -> Load {
+        self.reserved
+    }
+
+    /// Whether a hard budget is among its rules.
+    pub fn is_hard(&self) -> bool {
+        self.hold.is_hard()
+    }
+
+    /// Reserves what one more attempt may cost beside those that were made and
+    /// those that run, under the request's rules and those of the target. `more`:
+    /// input tokens beyond the request's own.
+    ///
+    /// # Errors
+    /// When there is not enough left for it. Nothing is held then.
+    pub async fn cover(
+        &mut self,
+        desk: &Desk<'_>,
+        (at, target): (usize, &Target),
+        running: &[usize],
+        more: u64,
+    ) -> Result<Cover, Refusal> {
+        let Some(bound) = self.bounds.get(at) else {
+            return Ok(Cover { hold: None, more });
+        };
+        let own = bound.load(more);
+        let subject = self.names.subject(Some(target));
+        let turn = desk.turn(&self.names);
+        let hold = desk
+            .limiter
+            .reserve(&self.rules, &subject, Stage::Target, &own, turn, desk.now)
+            .await?;
+        let others = running.iter().filter_map(|at| self.bounds.get(*at));
+        let beside = others.map(|bound| bound.load(0));
+        let before = self.charges.iter().filter_map(|charge| self.so_far(charge));
+        let needed = before.chain(beside).fold(own, |sum, load| sum.plus(&load));
+        let lacking = lacking(&needed, &self.reserved);
+        if lacking != Load::default() {
+            if let Err(refusal) = self.hold.extend(&lacking, desk.now) {
+                hold.release();
+                return Err(refusal);
+            }
+            self.reserved = self.reserved.plus(&lacking);
+        }
+        Ok(Cover {
+            hold: Some(hold),
+            more,
+        })
+    }
+
+    /// The most that an attempt of the past comes to.
+    fn so_far(&self, charge: &Charge) -> Option<Load> {
+        let bound = self.bounds.get(charge.at)?;
+        let output = match &charge.due {
+            Due::Nothing => return None,
+            Due::Sent => 0,
+            Due::Answer(tally) => tally.bytes().min(charge.output),
+        };
+        let cut = Bound {
+            input: charge.input,
+            output,
+            ..bound.clone()
+        };
+        Some(cut.load(0))
+    }
+
+    /// An attempt was made and is over, or answers.
+    pub fn charge(&mut self, at: usize, cover: Cover, due: Due) {
+        let (input, output) = match self.bounds.get(at) {
+            Some(bound) => (bound.input.saturating_add(cover.more), bound.output),
+            None => (0, 0),
+        };
+        self.charges.push(Charge {
+            cover: cover.hold,
+            ..Charge::new(at, due, (input, output))
+        });
+    }
+
+    /// The price at a candidate.
+    pub fn price(&self, at: usize) -> Option<&Arc<Price>> {
+        self.bounds.get(at)?.price.as_ref()
+    }
+
+    /// Nothing was sent, and nothing will be.
+    pub fn void(self) {
+        for charge in self.charges {
+            if let Some(cover) = charge.cover {
+                cover.release();
+            }
+        }
+        self.hold.release();
+    }
+
+    /// Pays what each attempt and all of them together used. Returns what the
+    /// budgets were charged: never more than what was reserved.
+    pub fn settle(self, parts: &[Load]) -> Load {
+        let mut total = Load::default();
+        let parts = parts
+            .iter()
+            .copied()
+            .chain(std::iter::repeat(Load::default()));
+        for (charge, part) in self.charges.into_iter().zip(parts) {
+            total = total.plus(&part);
+            if let Some(cover) = charge.cover {
+                cover.settle(&Load {
+                    requests: 1,
+                    ..part
+                });
+            }
+        }
+        total.requests = 1;
+        self.hold.settle(&total)
+    }
+}
+
+/// What of `needed` is not in `held`.
+fn lacking(needed: &Load, held: &Load) -> Load {
+    Load {
+        // Counted once, however often it is tried.
+        requests: 0,
+        input_tokens: needed.input_tokens.saturating_sub(held.input_tokens),
+        output_tokens: needed.output_tokens.saturating_sub(held.output_tokens),
+        cost: needed.cost.saturating_sub(held.cost),
+    }
+}
+
+/// The longest answer, in tokens, that every candidate can give within `left`;
+/// `None` where not even the request itself is covered.
+pub fn longest_within(bounds: &[Bound], left: MicroUsd) -> Option<u64> {
+    let fits = |output: u64| {
+        bounds.iter().all(|bound| {
+            let cut = Bound {
+                output: bound.output.min(output),
+                ..bound.clone()
+            };
+            cut.load(0).cost <= left
+        })
+    };
+    let most = bounds.iter().map(|bound| bound.output).max()?;
+    if !fits(1) {
+        return None;
+    }
+    let (mut least, mut over) = (1, most.saturating_add(1));
+    while over.saturating_sub(least) > 1 {
+        let middle = least.midpoint(over);
+        match fits(middle) {
+            true => least = middle,
+            false => over = middle,
+        }
+    }
+    Some(least)
+}

@@ -1,0 +1,66 @@
+//! What counts, from the start on: the ledger, the clock of budgets, the
+//! limiter.
+
+use super::House;
+use crate::admission::{Clock, Limiter};
+use crate::config::{self, Durability, OnFailure};
+use crate::gateway::Accounts;
+use crate::ledger::{self, Ledger, MEMORY, Settings, keys};
+use crate::reload::Source;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// The ledger's file. Where there is no config file and no word on it, nothing
+/// is kept.
+pub(super) fn file(source: &Source, config: &config::Ledger) -> PathBuf {
+    match (&config.path, source) {
+        (Some(path), _) => path.clone(),
+        (None, Source::File(path)) => keys::place(path),
+        (None, Source::Embedded { .. }) => MEMORY.into(),
+    }
+}
+
+/// Opens the ledger and starts the clock.
+///
+/// # Errors
+/// Why the ledger cannot be written, for the operator.
+pub(super) fn open(source: &Source, config: &config::Ledger) -> Result<Accounts, String> {
+    let settings = Settings {
+        path: file(source, config),
+        durability: match config.durability {
+            Durability::Process => ledger::Durability::Process,
+            Durability::Power => ledger::Durability::Power,
+        },
+        buffer: config.buffer,
+        retention: config.retention,
+        max_bytes: Some(config.max_size as u64),
+    };
+    let (ledger, recovery) = Ledger::open(settings).map_err(|e| format!("ledger: {e}"))?;
+    if recovery.recovered > 0 {
+        let cost = recovery.cost.to_string();
+        log::warn!(
+            requests = recovery.recovered, cost_usd = cost.as_str();
+            "requests of a process that died are charged at their bound"
+        );
+    }
+    Ok(Accounts {
+        limiter: Limiter::new(),
+        clock: Clock::starting(recovery.latest.unwrap_or_default()),
+        ledger,
+        buffers: config.on_failure == OnFailure::Buffer,
+    })
+}
+
+/// Makes the gauges what they are now.
+pub(super) fn look(house: &House) -> impl Fn() + Send + Sync + use<> {
+    let (table, metrics) = (Arc::clone(&house.table), Arc::clone(&house.metrics));
+    let accounts = Arc::clone(&house.accounts);
+    move || {
+        let now = accounts.clock.now();
+        let left = accounts.limiter.left(&table.load().rules, now);
+        let health = accounts.ledger.health();
+        metrics
+            .accounting
+            .look(&left, &health, accounts.clock.ahead());
+    }
+}
