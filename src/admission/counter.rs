@@ -11,6 +11,7 @@ use super::window::{self, Ask, Part, Tally};
 use super::{Priority, Rule};
 use crate::units::{Moment, Window};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
@@ -68,7 +69,8 @@ impl Counter {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a place, after a time in the queue where the rule allows it.
+    /// Takes a place, after a time in the queue where the rule allows it. Says
+    /// how long that was.
     ///
     /// # Errors
     ///
@@ -79,26 +81,27 @@ impl Counter {
         who: &str,
         turn: Turn,
         now: Moment,
-    ) -> Result<Slot, Why> {
+    ) -> Result<(Slot, Duration), Why> {
         let entry = self.ask(rule, who, turn.priority, now);
         // Those who wait may be let in by a limit that was raised.
         self.advance(now);
         let (mut told, waiting) = match entry {
-            Entry::Taken(slot) => return Ok(slot),
+            Entry::Taken(slot) => return Ok((slot, Duration::ZERO)),
             Entry::Refused(why) => return Err(why),
             Entry::Queued(told, waiting) => (told, waiting),
         };
+        let began = Instant::now();
         let until = Instant::from_std(turn.until);
-        let patience = Instant::now().checked_add(rule.wait).unwrap_or(until);
-        match timeout_at(patience.min(until), &mut told).await {
-            Ok(Ok(slot)) => Ok(slot),
-            Ok(Err(_)) => Err(Why::QueueFull),
+        let patience = began.checked_add(rule.wait).unwrap_or(until);
+        let slot = match timeout_at(patience.min(until), &mut told).await {
+            Ok(told) => told.map_err(|_| Why::QueueFull),
             Err(_) => {
                 drop(waiting);
                 // The turn may have come at the same moment.
                 told.try_recv().map_err(|_| Why::Waited)
             }
-        }
+        };
+        slot.map(|slot| (slot, began.elapsed()))
     }
 
     fn ask(self: &Arc<Self>, rule: &Rule, who: &str, priority: Priority, now: Moment) -> Entry {

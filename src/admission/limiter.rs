@@ -10,7 +10,6 @@ use super::{Load, Refusal, Rule, Stage, Standing, Subject, Turn, Why};
 use crate::units::{Measure, Moment};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::Instant;
 
 /// When to come again for a place: nobody knows when one is free, and most
 /// requests take seconds.
@@ -98,27 +97,28 @@ impl Limiter {
         mut rules: Vec<&Arc<Rule>>,
         subject: &Subject<'_>,
         turn: Turn,
-        now: Moment,
+        mut now: Moment,
     ) -> Result<(Vec<Slot>, Moment), Refusal> {
         if rules.is_empty() {
             return Ok((Vec::new(), now));
         }
         rules.sort_by(|a, b| (b.per.len(), &a.name).cmp(&(a.per.len(), &b.name)));
-        let began = Instant::now();
         let who = match subject.user {
             Some(user) => format!("user {user}"),
             None => format!("key {}", subject.key),
         };
         let mut slots = Vec::with_capacity(rules.len());
         for rule in rules {
-            let now = now.plus(began.elapsed());
             let counter = self.counter(rule, subject, now);
             match counter.enter(rule, &who, turn, now).await {
-                Ok(slot) => slots.push(slot),
+                Ok((slot, waited)) => {
+                    now = now.plus(waited);
+                    slots.push(slot);
+                }
                 Err(why) => return Err(no_place(rule, &counter, why)),
             }
         }
-        Ok((slots, now.plus(began.elapsed())))
+        Ok((slots, now))
     }
 
     /// Counts what the ledger knows of before this process began, at the time of

@@ -184,3 +184,7 @@ impl<T> Class<T> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "queue_tests.rs"]
+mod tests;

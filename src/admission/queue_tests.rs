@@ -1,0 +1,346 @@
+use super::super::{Limiter, Load, Refusal, Rule, Selector, Stage, Subject, Turn, Why};
+use super::*;
+use crate::admission::Hold;
+use crate::units::Moment;
+use proptest::prelude::*;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+use tokio::time::Instant;
+
+use Priority::{Batch, Interactive, Normal};
+
+const NOW: Moment = Moment(1_782_864_000_000_000);
+
+/// All that wait, in the order of their turns.
+fn turns(queue: &mut Queue<&'static str>) -> Vec<&'static str> {
+    std::iter::from_fn(|| queue.next()).collect()
+}
+
+#[test]
+fn users_take_turns_and_each_users_requests_keep_their_order() {
+    let mut queue = Queue::new();
+    for (who, waiter) in [
+        ("a", "a1"),
+        ("a", "a2"),
+        ("a", "a3"),
+        ("b", "b1"),
+        ("c", "c1"),
+        ("b", "b2"),
+    ] {
+        queue.join(Normal, who, 10, waiter).unwrap();
+    }
+    assert_eq!(turns(&mut queue), ["a1", "b1", "c1", "a2", "b2", "a3"]);
+    assert!(queue.is_empty());
+}
+
+#[test]
+fn higher_classes_go_first_and_every_eighth_turn_is_the_lowests() {
+    let mut queue = Queue::new();
+    for _ in 0..20 {
+        queue.join(Interactive, "a", 99, "i").unwrap();
+    }
+    queue.join(Batch, "b", 99, "b").unwrap();
+    queue.join(Batch, "b", 99, "b").unwrap();
+    queue.join(Normal, "n", 99, "n").unwrap();
+    assert_eq!(turns(&mut queue).concat(), "iiiiiiibiiiiiiibiiiiiin");
+}
+
+#[test]
+fn who_leaves_has_no_turn_and_costs_none() {
+    let mut queue = Queue::new();
+    let first = queue.join(Normal, "a", 10, "a1").unwrap();
+    queue.join(Normal, "b", 10, "b1").unwrap();
+    queue.join(Normal, "a", 10, "a2").unwrap();
+    queue.leave(&first);
+    queue.leave(&first);
+    assert_eq!(queue.len(), 2);
+    assert_eq!(turns(&mut queue), ["a2", "b1"]);
+    let last = queue.join(Normal, "a", 10, "a3").unwrap();
+    queue.leave(&last);
+    assert!(queue.is_empty() && queue.next().is_none());
+}
+
+#[test]
+fn a_full_queue_is_not_one_users_nor_a_batchs() {
+    let mut queue = Queue::new();
+    for waiter in ["b1", "b2", "b3"] {
+        queue.join(Batch, "b", 3, waiter).unwrap();
+    }
+    assert!(queue.join(Batch, "b", 3, "b4").is_none());
+    queue.join(Batch, "c", 3, "c1").unwrap();
+    assert!(
+        queue.join(Batch, "d", 3, "d1").is_some(),
+        "b has two of three"
+    );
+    assert!(queue.join(Batch, "d", 3, "d2").is_none());
+    queue.join(Normal, "n", 3, "n1").unwrap();
+    queue.join(Interactive, "i", 3, "i1").unwrap();
+    assert_eq!(queue.len(), 3);
+    assert!(queue.join(Batch, "x", 3, "x1").is_none());
+    queue.join(Interactive, "i", 3, "i2").unwrap();
+    queue.join(Interactive, "i", 3, "i3").unwrap();
+    assert!(queue.join(Normal, "n", 3, "n2").is_none());
+    assert_eq!(turns(&mut queue), ["i1", "i2", "i3"]);
+    assert!(queue.join(Normal, "n", 0, "n").is_none());
+}
+
+// ---- With the limiter ------------------------------------------------------------------
+
+fn rule(name: &str, allow: &str, depth: usize) -> Arc<Rule> {
+    Arc::new(Rule {
+        name: name.into(),
+        allowance: allow.parse().unwrap(),
+        per: Vec::new(),
+        on: Selector::default(),
+        hard: false,
+        wait: Duration::from_secs(10),
+        depth,
+    })
+}
+
+type Asking<'a> = Pin<Box<dyn Future<Output = Result<Hold, Refusal>> + 'a>>;
+
+/// A user's request for a place.
+fn asking<'a>(
+    limiter: &'a Limiter,
+    rules: &'a [Arc<Rule>],
+    user: &'a str,
+    priority: Priority,
+) -> Asking<'a> {
+    let turn = Turn {
+        priority,
+        until: (Instant::now() + Duration::from_secs(5)).into_std(),
+    };
+    Box::pin(async move {
+        let subject = Subject {
+            key: "k",
+            team: None,
+            user: Some(user),
+            route: "r",
+            endpoint: "e",
+            target: None,
+        };
+        let one = Load {
+            requests: 1,
+            ..Load::default()
+        };
+        let reserve = limiter.reserve(rules, &subject, Stage::Request, &one, turn, NOW);
+        tokio::task::unconstrained(reserve).await
+    })
+}
+
+/// Goes on with it as far as it goes now.
+fn look(asking: &mut Asking<'_>) -> Poll<Result<Hold, Refusal>> {
+    asking
+        .as_mut()
+        .poll(&mut Context::from_waker(Waker::noop()))
+}
+
+fn waits(asking: &mut Asking<'_>) -> bool {
+    look(asking).is_pending()
+}
+
+fn admitted(asking: &mut Asking<'_>) -> Hold {
+    match look(asking) {
+        Poll::Ready(outcome) => outcome.unwrap_or_else(|refusal| panic!("{refusal:?}")),
+        Poll::Pending => panic!("it waits"),
+    }
+}
+
+/// Under way, and waiting.
+fn seen(limiter: &Limiter, rules: &[Arc<Rule>]) -> (u64, usize) {
+    let left = limiter.left(&rules[..1], NOW);
+    (left[0].used, left[0].waiting)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_free_place_goes_to_the_next_who_waits() {
+    let (limiter, rules) = (Limiter::new(), [rule("c", "1 concurrent", 10)]);
+    let hold = admitted(&mut asking(&limiter, &rules, "a", Normal));
+    let mut batch = asking(&limiter, &rules, "a", Batch);
+    let mut normal = asking(&limiter, &rules, "b", Normal);
+    assert!(waits(&mut batch) && waits(&mut normal));
+    assert_eq!(seen(&limiter, &rules), (1, 2));
+    hold.settle(&Load::default());
+    assert!(waits(&mut batch));
+    // Who comes now does not overtake who has the place or waits for it.
+    let mut late = asking(&limiter, &rules, "c", Interactive);
+    assert!(waits(&mut late));
+    let hold = admitted(&mut normal);
+    drop(hold);
+    let hold = admitted(&mut late);
+    hold.release();
+    admitted(&mut batch).release();
+    assert_eq!(seen(&limiter, &rules), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_leaves_the_queue_loses_no_place_for_others() {
+    let (limiter, rules) = (Limiter::new(), [rule("c", "1 concurrent", 10)]);
+    let hold = admitted(&mut asking(&limiter, &rules, "a", Normal));
+    let mut left_before = asking(&limiter, &rules, "b", Normal);
+    let mut left_after = asking(&limiter, &rules, "c", Normal);
+    let mut stays = asking(&limiter, &rules, "d", Normal);
+    for asking in [&mut left_before, &mut left_after, &mut stays] {
+        assert!(waits(asking));
+    }
+    drop(left_before);
+    assert_eq!(seen(&limiter, &rules), (1, 2));
+    drop(hold);
+    // The place is on its way to this one, who goes before it is there.
+    assert_eq!(seen(&limiter, &rules), (1, 1));
+    drop(left_after);
+    let hold = admitted(&mut stays);
+    assert_eq!(seen(&limiter, &rules), (1, 0));
+    drop(hold);
+    assert_eq!(seen(&limiter, &rules), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn waiting_ends_with_the_rules_patience_or_the_requests() {
+    let (limiter, rules) = (Limiter::new(), [rule("c", "1 concurrent", 10)]);
+    let hold = admitted(&mut asking(&limiter, &rules, "a", Normal));
+    let began = Instant::now();
+    let refused = asking(&limiter, &rules, "b", Normal).await.err().unwrap();
+    assert_eq!((refused.why, refused.left), (Why::Waited, 0));
+    assert!(refused.retry_after.is_some());
+    assert_eq!(began.elapsed().as_secs(), 5, "until, before wait");
+    let mut hasty = Rule::clone(&rules[0]);
+    hasty.wait = Duration::from_secs(2);
+    let hasty = [Arc::new(hasty)];
+    let began = Instant::now();
+    let refused = asking(&limiter, &hasty, "b", Normal).await.err().unwrap();
+    assert_eq!(refused.why, Why::Waited);
+    assert_eq!(began.elapsed().as_secs(), 2, "wait, before until");
+    assert_eq!(seen(&limiter, &rules), (1, 0));
+    drop(hold);
+    assert_eq!(seen(&limiter, &rules), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_place_goes_back_when_a_budget_says_no() {
+    let limiter = Limiter::new();
+    let rules = [
+        rule("c", "1 concurrent", 10),
+        rule("r", "1 requests / 1m", 0),
+    ];
+    let hold = admitted(&mut asking(&limiter, &rules, "a", Normal));
+    let mut second = asking(&limiter, &rules, "b", Normal);
+    let mut third = asking(&limiter, &rules, "c", Normal);
+    assert!(waits(&mut second) && waits(&mut third));
+    hold.settle(&Load {
+        requests: 1,
+        ..Load::default()
+    });
+    for asking in [&mut second, &mut third] {
+        let Poll::Ready(Err(refused)) = look(asking) else {
+            panic!("the budget is used");
+        };
+        assert_eq!((&*refused.rule, refused.why), ("r", Why::Exhausted));
+    }
+    assert_eq!(seen(&limiter, &rules), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_raised_limit_lets_in_who_waits() {
+    let limiter = Limiter::new();
+    let one = [rule("c", "1 concurrent", 1)];
+    let three = [rule("c", "3 concurrent", 1)];
+    let _first = admitted(&mut asking(&limiter, &one, "a", Normal));
+    let mut second = asking(&limiter, &one, "b", Normal);
+    assert!(waits(&mut second));
+    let refused = asking(&limiter, &one, "b", Normal).await.err().unwrap();
+    assert_eq!(refused.why, Why::QueueFull);
+    let mut more = Rule::clone(&three[0]);
+    more.depth = 2;
+    let three = [Arc::new(more)];
+    let mut third = asking(&limiter, &three, "c", Normal);
+    let _third = admitted(&mut third);
+    let _second = admitted(&mut second);
+    assert_eq!(seen(&limiter, &three), (3, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_gives_way_is_told() {
+    let (limiter, rules) = (Limiter::new(), [rule("c", "1 concurrent", 1)]);
+    let _hold = admitted(&mut asking(&limiter, &rules, "a", Normal));
+    let mut batch = asking(&limiter, &rules, "b", Batch);
+    let mut person = asking(&limiter, &rules, "c", Interactive);
+    assert!(waits(&mut batch) && waits(&mut person));
+    let Poll::Ready(Err(refused)) = look(&mut batch) else {
+        panic!("its place in the queue is taken");
+    };
+    assert_eq!(refused.why, Why::QueueFull);
+    assert_eq!(seen(&limiter, &rules), (1, 1));
+}
+
+#[derive(Debug, Clone)]
+enum Deed {
+    Come(u8, u8),
+    Leave(usize),
+    Look(usize),
+    Finish(usize),
+}
+
+fn deed() -> impl Strategy<Value = Deed> {
+    prop_oneof![
+        3 => (0..3u8, 0..4u8).prop_map(|(class, who)| Deed::Come(class, who)),
+        1 => any::<usize>().prop_map(Deed::Leave),
+        2 => any::<usize>().prop_map(Deed::Look),
+        2 => any::<usize>().prop_map(Deed::Finish),
+    ]
+}
+
+proptest! {
+    /// Whoever comes, leaves, looks late or finishes: there are never more than
+    /// three under way, nobody waits while a place is free, and in the end all
+    /// places are.
+    #[test]
+    fn no_place_is_lost_and_none_is_given_twice(deeds in prop::collection::vec(deed(), 1..60)) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        let _inside = runtime.enter();
+        let (limiter, rules) = (Limiter::new(), [rule("c", "3 concurrent", 5)]);
+        let (mut asked, mut holds): (Vec<Asking<'_>>, Vec<Hold>) = (Vec::new(), Vec::new());
+        for deed in deeds {
+            match deed {
+                Deed::Come(class, who) => {
+                    let priority = [Interactive, Normal, Batch][usize::from(class)];
+                    let user = ["a", "b", "c", "d"][usize::from(who)];
+                    let mut new = asking(&limiter, &rules, user, priority);
+                    match look(&mut new) {
+                        Poll::Ready(Ok(hold)) => holds.push(hold),
+                        Poll::Ready(Err(refused)) => prop_assert_eq!(refused.why, Why::QueueFull),
+                        Poll::Pending => asked.push(new),
+                    }
+                }
+                Deed::Leave(who) if !asked.is_empty() => {
+                    drop(asked.swap_remove(who % asked.len()));
+                }
+                Deed::Look(who) if !asked.is_empty() => {
+                    let who = who % asked.len();
+                    if let Poll::Ready(outcome) = look(&mut asked[who]) {
+                        holds.extend(outcome);
+                        drop(asked.swap_remove(who));
+                    }
+                }
+                Deed::Finish(who) if !holds.is_empty() => {
+                    holds.swap_remove(who % holds.len()).release();
+                }
+                _ => {}
+            }
+            let (under_way, waiting) = seen(&limiter, &rules);
+            prop_assert!(holds.len() as u64 <= under_way && under_way <= 3);
+            prop_assert!(waiting == 0 || under_way == 3, "{waiting} wait for nothing");
+            prop_assert!(waiting <= 5);
+        }
+        drop(asked);
+        drop(holds);
+        prop_assert_eq!(seen(&limiter, &rules), (0, 0));
+    }
+}
