@@ -77,7 +77,7 @@ impl Keys {
         asked: &Asked,
         method: &Method,
         headers: &HeaderMap,
-    ) -> Result<(), Answer> {
+    ) -> Result<(), Box<Answer>> {
         let (methods, allowed) = match asked {
             Asked::All => (&[Method::GET, Method::POST][..], "GET, POST"),
             Asked::Revoke(_) | Asked::Rotate(_) => (&[Method::POST][..], "POST"),
@@ -87,21 +87,21 @@ impl Keys {
             let mut answer = refuse(405, "method_not_allowed", &text);
             let allowed = HeaderValue::from_static(allowed);
             answer.headers_mut().insert(ALLOW, allowed);
-            return Err(answer);
+            return Err(Box::new(answer));
         }
         self.authorize(headers)?;
         if method == Method::POST && !is_json(headers) {
             let text = "send Content-Type: application/json";
-            return Err(refuse(415, "unsupported_media_type", text));
+            return Err(Box::new(refuse(415, "unsupported_media_type", text)));
         }
         Ok(())
     }
 
-    fn authorize(&self, headers: &HeaderMap) -> Result<(), Answer> {
+    fn authorize(&self, headers: &HeaderMap) -> Result<(), Box<Answer>> {
         let Some(token) = self.table.load().admin_token else {
             let text = "there is no admin token: set one, [admin] token = \"file:PATH\" in the \
                         config, and send it as Authorization: Bearer TOKEN";
-            return Err(refuse(403, "no_admin_token", text));
+            return Err(Box::new(refuse(403, "no_admin_token", text)));
         };
         let mut given = headers.get_all(AUTHORIZATION).iter();
         let given = match (given.next(), given.next()) {
@@ -119,7 +119,7 @@ impl Keys {
         let mut answer = refuse(401, "invalid_admin_token", text);
         let scheme = HeaderValue::from_static("Bearer");
         answer.headers_mut().insert(WWW_AUTHENTICATE, scheme);
-        Err(answer)
+        Err(Box::new(answer))
     }
 
     /// Does what was asked for. Blocks on the file system.
@@ -187,14 +187,12 @@ impl Keys {
 }
 
 fn told(made: &Made, expires: Option<Moment>) -> Value {
-    let mut told = json!({ "name": made.name, "key": made.key.as_str() });
-    if let Some(end) = expires {
-        told["expires"] = rfc3339(end).into();
-    }
-    if let Some(end) = made.old_until {
-        told["old_key_until"] = rfc3339(end).into();
-    }
-    told
+    json!({
+        "name": made.name,
+        "key": made.key.as_str(),
+        "expires": expires.map(rfc3339),
+        "old_key_until": made.old_until.map(rfc3339),
+    })
 }
 
 /// The body's object; nothing at all is an empty one.

@@ -146,7 +146,7 @@ impl Admin {
         let head = session.req_header();
         let method = head.method.clone();
         if let Err(refusal) = self.keys.admit(&asked, &method, &head.headers) {
-            return refusal;
+            return *refusal;
         }
         let body = match tokio::time::timeout(keys::BODY_TIME, body(session)).await {
             Ok(Ok(body)) => body,
