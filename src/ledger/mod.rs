@@ -15,9 +15,13 @@ mod database;
 mod entry;
 pub mod keys;
 mod names;
+mod query;
 mod queue;
 mod recovery;
 mod schema;
+mod sources;
+mod story;
+mod view;
 mod writer;
 
 #[cfg(test)]
@@ -25,8 +29,10 @@ mod tests;
 
 pub use database::{Durability, MEMORY, OpenError};
 pub use entry::{Attempt, Intent, Settlement, UsageSource};
+pub use query::{Answer, By, Filter, Question, Row, moment};
 pub use queue::{Health, Need, Unavailable};
 pub use recovery::{RECOVERED, Recovery};
+pub use view::{AskError, Reader, View};
 
 use crate::chat::Usage;
 use crate::units::MicroUsd;
@@ -163,6 +169,26 @@ impl Ledger {
         let (told, written) = oneshot::channel();
         self.queue.add(Item::Flush(told));
         written.await.map_err(|_| Unavailable::Closed)
+    }
+
+    /// Asks the ledger while it is written. Blocks for as long as it reads, but
+    /// holds nobody up.
+    ///
+    /// # Errors
+    /// When it cannot be opened to read, or is closed.
+    pub fn read<T: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&View<'_>) -> Result<T, AskError> + Send + 'static,
+    ) -> Result<T, AskError> {
+        if !database::is_memory(&self.path) {
+            return ask(&Reader::open(&self.path)?.view());
+        }
+        // What is in memory, only the writer's connection can see.
+        let (tell, told) = std::sync::mpsc::sync_channel(1);
+        self.queue.add(Item::Read(Box::new(move |connection| {
+            let _ = tell.send(ask(&View::new(connection)));
+        })));
+        told.recv().unwrap_or(Err(AskError::Closed))
     }
 
     /// How it is, at the moment.
