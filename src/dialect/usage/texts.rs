@@ -139,7 +139,7 @@ mod tests {
         let chat = "data: {\"id\":\"x\",\"choices\":[{\"delta\":{\"role\":\"assistant\",\"content\":\"a\"}}]}\n\n\
                     : ping\n\ndata: {\"choices\":[{\"delta\":{\"tool_calls\":[{\"id\":\"c\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}]}}]}\r\n\r\n\
                     data: [DONE]\n\n";
-        assert_eq!(of_events(Speech::OpenAi, chat.as_bytes()), "a{}f");
+        assert_eq!(of_events(Speech::OpenAi, chat.as_bytes()), "af{}");
         let messages = "event: content_block_delta\ndata: {\"delta\":{\"type\":\"text_delta\",\"text\":\"b\"}}\n\n\
                         event: message_delta\ndata: {\"delta\":{\"stop_reason\":\"end_turn\"}}\n\n";
         assert_eq!(of_events(Speech::Anthropic, messages.as_bytes()), "b");
