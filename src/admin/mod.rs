@@ -145,7 +145,10 @@ impl Admin {
     async fn keys(&self, session: &mut ServerSession, asked: keys::Asked) -> Response<Vec<u8>> {
         let head = session.req_header();
         let method = head.method.clone();
-        if let Err(refusal) = self.keys.admit(&asked, &method, &head.headers) {
+        if let Err(mut refusal) = self.keys.admit(&asked, &method, &head.headers) {
+            if method == Method::HEAD {
+                refusal.body_mut().clear();
+            }
             return *refusal;
         }
         let body = match tokio::time::timeout(keys::BODY_TIME, body(session)).await {

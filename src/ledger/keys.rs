@@ -108,12 +108,17 @@ pub enum Refused {
 }
 
 /// A key that was just made. It is nowhere else.
-#[derive(Debug)]
 pub struct Made {
     pub name: String,
     pub key: Zeroizing<String>,
     /// Of the keys that it replaces: their end.
     pub old_until: Option<Moment>,
+}
+
+impl std::fmt::Debug for Made {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "<a key of {}>", self.name)
+    }
 }
 
 /// What the file says of one key.

@@ -90,6 +90,7 @@ fn the_key_is_nowhere_in_the_files_and_only_the_owner_reads_them() {
     let second = store
         .rotate("a", Duration::ZERO, Actor::Cli, at(2))
         .unwrap();
+    assert!(!format!("{made:?}").contains(&*made.key));
     let mut files = 0;
     for entry in std::fs::read_dir(&place.0).unwrap() {
         let path = entry.unwrap().path();
@@ -129,6 +130,29 @@ fn a_name_is_given_once() {
         "the first time counts"
     );
     assert_eq!(listed.in_force().count(), 0);
+}
+
+#[test]
+fn of_many_who_make_a_key_of_one_name_at_once_one_does() {
+    let place = Place::new("race");
+    let start = std::sync::Barrier::new(8);
+    let made: Vec<_> = std::thread::scope(|scope| {
+        let one = || {
+            start.wait();
+            // Each makes the file and its tables too, if it is the first.
+            Store::open(&place.file())?.create(&order("a"), Actor::Cli, at(1))
+        };
+        let all: Vec<_> = (0..8).map(|_| scope.spawn(one)).collect();
+        all.into_iter().map(|one| one.join().unwrap()).collect()
+    });
+    let refused = |one: &Result<Made, Refused>| matches!(one, Err(Refused::Taken(_)));
+    let told = format!("{made:?}");
+    assert_eq!(made.iter().filter(|one| one.is_ok()).count(), 1, "{told}");
+    assert_eq!(made.iter().filter(|one| refused(one)).count(), 7, "{told}");
+    assert_eq!(
+        read_file(&place.file()).unwrap().records[0].digests.len(),
+        1
+    );
 }
 
 #[test]

@@ -237,11 +237,28 @@ pub fn create(asked: Create) -> ExitCode {
         expires,
         rights: asked.rights.into(),
     };
+    let is_new = !opened.path.exists();
     let made = Store::open(&opened.path).and_then(|mut s| s.create(&order, Actor::Cli, now));
     match made {
-        Ok(made) => show(&made, expires, &opened.path, asked.format),
+        Ok(made) => {
+            if is_new {
+                elsewhere(&opened.path);
+            }
+            show(&made, expires, &opened.path, asked.format)
+        }
         Err(refused) => failed(&refused, &opened.path),
     }
+}
+
+/// A gateway may have its ledger where only it knows: systemd tells its
+/// directory to the service and to nobody else.
+fn elsewhere(path: &Path) {
+    let file = path.display().to_string();
+    remark(&format!(
+        "There was no ledger {}: it is made. A gateway that runs with another one (under systemd \
+         in its state directory) does not see this key; name that one with --ledger.\n",
+        printable(&file),
+    ));
 }
 
 /// Shows a key, this once.
@@ -327,11 +344,15 @@ fn change<T>(
         if matches!(refused, Refused::Unknown(_)) && opened.written.claims(name) {
             remark("It is in the configuration: change it there.\n");
         } else if !exists {
-            let file = opened.path.display().to_string();
-            remark(&format!("There is no file {}.\n", printable(&file)));
+            absent(&opened.path);
         }
         code
     })
+}
+
+fn absent(path: &Path) {
+    let file = path.display().to_string();
+    remark(&format!("There is no ledger {}.\n", printable(&file)));
 }
 
 /// Shows all keys.
@@ -340,6 +361,9 @@ pub fn list(asked: &List) -> ExitCode {
         Ok(opened) => opened,
         Err(code) => return code,
     };
+    if !opened.path.exists() {
+        absent(&opened.path);
+    }
     let listed = match read_file(&opened.path) {
         Ok(listed) => listed,
         Err(refused) => return failed(&refused, &opened.path),
