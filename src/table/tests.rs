@@ -364,3 +364,43 @@ fn options_are_checked_with_their_dialect() {
         assert!(said.contains("providers.a.options"), "{said}");
     }
 }
+
+#[test]
+fn an_admin_token_is_long_and_nobodys_key() {
+    let place = std::env::temp_dir().join(format!("tollgate-token-{}", std::process::id()));
+    let token = "a-token-for-the-operator";
+    let hash: String = crate::identity::digest(token.as_bytes())
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let config = format!("[admin]\ntoken = \"file:{}\"\n", place.display());
+    let its_key =
+        format!("{config}[keys.k]\nhash = \"sha256:{hash}\"\nexpires = \"1971-01-01T00:00:00Z\"\n");
+    for (written, text, expected) in [
+        (token, &config, None),
+        ("tiny-one", &config, Some("shorter than 16")),
+        (token, &its_key, Some("a client's key")),
+        ("", &config, Some("is empty")),
+    ] {
+        std::fs::write(&place, written).unwrap();
+        let loaded = config::load(text).0.unwrap();
+        let (table, problems) = RoutingTable::compile_to_serve(&loaded, None);
+        let told: Vec<_> = problems
+            .iter()
+            .filter(|p| p.path.to_string() == "admin.token")
+            .collect();
+        match expected {
+            None => {
+                assert!(told.is_empty(), "{told:?}");
+                let digest = table.unwrap().admin_token.unwrap();
+                assert!(crate::identity::is_digest_of(&digest, token.as_bytes()));
+            }
+            Some(why) => {
+                assert!(table.is_none(), "{why}");
+                assert!(told[0].message.contains(why), "{told:?}");
+                assert!(!format!("{problems:?}").contains(written) || written.is_empty());
+            }
+        }
+    }
+    std::fs::remove_file(&place).unwrap();
+}
