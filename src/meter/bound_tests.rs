@@ -14,6 +14,7 @@ fn check(body: &str, images: u64, opaque: u64, not_text: usize) {
     let expected = Size {
         text_bytes: (body.len() - not_text) as u64,
         images,
+        tools: 0,
         opaque,
     };
     assert_eq!(of(body), expected, "{body}");
@@ -166,6 +167,14 @@ fn what_nothing_in_the_body_bounds_is_opaque() {
 }
 
 #[test]
+fn tools_that_a_provider_describes_itself_are_counted() {
+    let body = r#"{"tools":[{"type":"computer_20250124","name":"computer"},{"type":"custom","name":"a"},{"type":"function","function":{"name":"bash"}},{"name":"b"},{"type":"bash_20250124","name":"bash"}]}"#;
+    let size = of(body);
+    assert_eq!((size.tools, size.opaque), (2, 0));
+    assert_eq!(size.text_bytes, body.len() as u64);
+}
+
+#[test]
 fn what_is_no_object_is_all_text() {
     for body in [
         "",
@@ -186,17 +195,20 @@ fn tokens_are_by_the_price_or_by_the_common_bounds() {
     let size = Size {
         text_bytes: 1_001,
         images: 2,
+        tools: 1,
         opaque: 0,
     };
-    assert_eq!(size.tokens(None), 1_001 + 2 * IMAGE_TOKENS + REQUEST_TOKENS);
+    let added = TOOL_TOKENS + REQUEST_TOKENS;
+    assert_eq!(size.tokens(None), 1_001 + 2 * IMAGE_TOKENS + added);
     let book = Book::parse(
         "[[price]]\nmatch = \"m\"\ninput = 1\nmax_image_tokens = 10\nbytes_per_token = 2\n",
     );
     let price = book.unwrap().find("p", "openai", "m", Moment(0)).unwrap();
-    assert_eq!(size.tokens(Some(&price)), 501 + 20 + REQUEST_TOKENS);
+    assert_eq!(size.tokens(Some(&price)), 501 + 20 + added);
     let most = Size {
         text_bytes: u64::MAX,
         images: u64::MAX,
+        tools: u64::MAX,
         opaque: 1,
     };
     assert_eq!(most.tokens(None), u64::MAX);

@@ -2,8 +2,9 @@
 //!
 //! OpenAI's two encodings are known; other models are counted with the newer
 //! one, which is off by some tens of percent for them. It takes about a
-//! millisecond for ten thousand characters, and the first count of a process
-//! reads the vocabulary (some 100 ms, some 50 MB): keep it off the hot path.
+//! millisecond for ten thousand characters, ten times that at worst, and the
+//! first count of a process reads the vocabulary (up to a second, some 50 MB):
+//! keep it off the hot path.
 
 use std::sync::LazyLock;
 use tiktoken_rs::CoreBPE;

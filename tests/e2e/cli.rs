@@ -152,7 +152,9 @@ fn toml_files(directory: &str) -> Vec<PathBuf> {
 
 #[test]
 fn every_config_that_we_ship_passes_check() {
-    let (own, stanzas) = (toml_files("conf"), toml_files("conf/providers"));
+    let (mut own, stanzas) = (toml_files("conf"), toml_files("conf/providers"));
+    // Prices are no config; tests of their own read them.
+    own.retain(|path| !path.ends_with("prices.toml"));
     assert!(own.len() >= 2, "{own:?}");
     assert!(stanzas.len() >= 12, "{} provider stanzas", stanzas.len());
     for file in own.iter().chain(&stanzas) {
