@@ -212,7 +212,7 @@ enum PricesVerb {
 
     /// Make a file of prices from LiteLLM's community price map
     ///
-    /// Reads model_prices_and_context_window.json, prints rows for [prices] files on standard
+    /// Reads model_prices_and_context_window.json, prints rows for `prices.files` on standard
     /// output, and says on standard error what cannot be expressed.
     #[command(
         after_help = "Example:\n  tollgate prices import model_prices_and_context_window.json >prices.toml\n"

@@ -25,7 +25,7 @@ pub struct Show {
     #[arg(long = "file", value_name = "FILE")]
     files: Vec<PathBuf>,
 
-    /// The provider that is asked for the model: a name in [providers]
+    /// The provider that is asked for the model: a name in `[providers]`
     #[arg(long, value_name = "NAME")]
     provider: Option<String>,
 
@@ -75,7 +75,7 @@ pub fn show(asked: &Show) -> ExitCode {
         Ok(rows) if rows.is_empty() => {
             let named = printable(&asked.model);
             fail(&format!(
-                "no price is known for {named}; give it a row in a file of [prices] files"
+                "no price is known for {named}; give it a row in one of the files of prices.files"
             ))
         }
         Ok(rows) => print(&match asked.format {

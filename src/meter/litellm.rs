@@ -29,7 +29,7 @@ pub struct Imported {
 type Entry<'a> = BTreeMap<String, &'a RawValue>;
 
 /// Costs of one unit, and our keys.
-const PLAIN: [(&str, &str); 12] = [
+const PLAIN: [(&str, &str); 13] = [
     ("input_cost_per_token", "input"),
     ("output_cost_per_token", "output"),
     ("cache_read_input_token_cost", "cached"),
@@ -42,6 +42,7 @@ const PLAIN: [(&str, &str); 12] = [
     ("input_cost_per_audio_token", "audio_in"),
     ("output_cost_per_audio_token", "audio_out"),
     ("output_cost_per_image", "image"),
+    ("input_cost_per_image_token", "input"),
     ("output_cost_per_image_token", "output"),
     ("input_cost_per_query", "request"),
     ("input_cost_per_request", "request"),
@@ -128,9 +129,11 @@ fn row(name: &str, entry: &Entry<'_>) -> Result<(String, Vec<String>), String> {
 /// The model's name at its provider, and the keys that restrict the row to it.
 fn whose(name: &str, entry: &Entry<'_>) -> Result<(String, String), String> {
     let provider = string(entry, "litellm_provider").ok_or("names no provider")?;
-    let family = provider.split('-').next().unwrap_or_default();
+    let family = provider.strip_prefix("text-completion-");
+    let family = family.unwrap_or(&provider).split('-').next();
+    let family = family.unwrap_or_default();
     let (prefix, only) = match family {
-        "openai" | "text" => ("openai", "dialects = [\"openai\"]\n".to_owned()),
+        "openai" => ("openai", "dialects = [\"openai\"]\n".to_owned()),
         "azure" => ("azure", "dialects = [\"azure\"]\n".to_owned()),
         "anthropic" => ("anthropic", "dialects = [\"anthropic\"]\n".to_owned()),
         "bedrock" | "bedrock_converse" => ("bedrock", "dialects = [\"bedrock\"]\n".to_owned()),
@@ -145,9 +148,9 @@ fn whose(name: &str, entry: &Entry<'_>) -> Result<(String, String), String> {
             )
         }
     };
-    let model = name
-        .strip_prefix(prefix)
-        .and_then(|rest| rest.strip_prefix('/'))
+    let model = [provider.as_str(), prefix]
+        .into_iter()
+        .find_map(|before| name.strip_prefix(before)?.strip_prefix('/'))
         .unwrap_or(name);
     let by_region = matches!(prefix, "bedrock" | "azure") && model.contains('/');
     match model.contains('*') || by_region {

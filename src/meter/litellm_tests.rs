@@ -26,6 +26,8 @@ const MAP: &str = r#"{
   "a.b-v1:0": {"litellm_provider": "bedrock_converse", "input_cost_per_token": 2e-06},
   "gemini/g": {"litellm_provider": "gemini", "output_cost_per_image": 0.039},
   "vertex_ai/g": {"litellm_provider": "vertex_ai-language-models", "input_cost_per_token": 3e-06},
+  "text-completion-codestral/c": {"litellm_provider": "text-completion-codestral", "input_cost_per_token": 3e-07},
+  "pictures": {"litellm_provider": "openai", "input_cost_per_token": 5e-06, "input_cost_per_image_token": 1e-05},
   "whisper": {"litellm_provider": "openai", "input_cost_per_second": 0.0001},
   "free": {"litellm_provider": "openai", "input_cost_per_token": 0, "output_cost_per_token": 0.0},
   "fine": {"litellm_provider": "openai", "input_cost_per_token": 1.5e-13},
@@ -38,7 +40,7 @@ const MAP: &str = r#"{
 fn a_map_becomes_rows_that_cost_the_same() {
     let done = import(MAP).unwrap();
     let book = Book::parse(&done.toml).unwrap();
-    assert_eq!((done.rows, book.rows().len()), (7, 7));
+    assert_eq!((done.rows, book.rows().len()), (9, 9));
     let at = moment("2026-01-01").unwrap();
     let price = |provider, dialect, model| book.find(provider, dialect, model, at);
     let cost = |provider, dialect, model, prompt, cached| {
@@ -76,6 +78,9 @@ fn a_map_becomes_rows_that_cost_the_same() {
     );
     assert!(price("groq", "openai", "gpt-oss").is_none());
     assert!(price("together", "openai", "m").is_some());
+    assert!(price("codestral", "openai", "c").is_some());
+    let pictures = price("openai", "openai", "pictures").unwrap();
+    assert_eq!(pictures.rates.input, Rate(10_000_000), "the dearer counts");
     assert_eq!(
         cost("b", "bedrock", "a.b-v1:0", 1_000_000, 0),
         MicroUsd(2_000_000)
