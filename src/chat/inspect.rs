@@ -32,6 +32,9 @@ pub struct Request {
     pub max_output: Option<u64>,
     /// A stream is to tell its usage at its end (`stream_options`).
     pub include_usage: bool,
+    /// The field that asks for more than a model's list price pays for: a faster
+    /// tier, a certain region.
+    pub surcharge: Option<&'static str>,
     pub(super) places: Places,
 }
 
@@ -124,6 +127,7 @@ fn inspect_json(operation: Operation, body: &Bytes, depth: usize) -> Result<Requ
         choices: found.choices.unwrap_or(1),
         max_output: found.max_output,
         include_usage: found.include_usage,
+        surcharge: found.surcharge,
         places: found.places,
     })
 }
@@ -169,6 +173,7 @@ struct Found<'a> {
     choices: Option<u64>,
     max_output: Option<u64>,
     include_usage: bool,
+    surcharge: Option<&'static str>,
     places: Places,
 }
 
@@ -199,6 +204,13 @@ impl<'a> Found<'a> {
             "metadata" if operation.speech() == Speech::Anthropic => {
                 self.user_id = user_id(member.value.of(body));
             }
+            "service_tier" | "speed" | "inference_geo" => {
+                let asked = member.string(body).unwrap_or_default();
+                let is_usual = USUAL.iter().any(|usual| usual.eq_ignore_ascii_case(&asked));
+                if !is_usual {
+                    self.surcharge = Some(field.name);
+                }
+            }
             "stream_options" => {
                 self.places.stream_options = Some(member.value);
                 self.include_usage = includes_usage(member.value.of(body));
@@ -213,6 +225,19 @@ impl<'a> Found<'a> {
         Ok(())
     }
 }
+
+/// Tiers and speeds at the list price or below it. Who names a region pays for
+/// that (OpenAI's and Anthropic's price lists, 2026).
+const USUAL: [&str; 8] = [
+    "",
+    "auto",
+    "default",
+    "standard",
+    "standard_only",
+    "flex",
+    "batch",
+    "global",
+];
 
 /// An empty name is none.
 fn named(name: Option<Cow<'_, str>>) -> Option<String> {
@@ -277,6 +302,7 @@ fn inspect_form(content_type: &str, body: &Bytes) -> Result<Request, InspectErro
         choices: 1,
         max_output: None,
         include_usage: false,
+        surcharge: None,
         places: Places::default(),
     })
 }
@@ -357,7 +383,7 @@ const fn chat(name: &'static str, form: Form) -> Field {
 /// Top-level fields whose type is documented, the frequent ones first (OpenAI's
 /// API reference, 2026). Where compatible providers widened a type, the wider
 /// one stands here: `logprobs` is also an integer, `stop` has three forms.
-const FIELDS: [Field; 36] = [
+const FIELDS: [Field; 38] = [
     all("model", Form::String),
     chat("messages", Form::Array),
     all("stream", Form::OptionalBool),
@@ -384,6 +410,8 @@ const FIELDS: [Field; 36] = [
     all("metadata", Form::OptionalObject),
     chat("store", Form::OptionalBool),
     all("service_tier", Form::OptionalString),
+    all("speed", Form::Any),
+    all("inference_geo", Form::Any),
     all("safety_identifier", Form::OptionalString),
     all("prompt_cache_key", Form::OptionalString),
     chat("verbosity", Form::OptionalString),
@@ -455,6 +483,22 @@ mod tests {
             (&*r.model, r.stream, r.user.as_deref()),
             ("gpt-5", true, Some("8473"))
         );
+    }
+
+    #[test]
+    fn what_costs_more_than_the_list_price_is_seen() {
+        let surcharge = |fields: &str| {
+            let text = format!(r#"{{"model":"m","messages":[],{fields}}}"#);
+            read(&text).unwrap().surcharge
+        };
+        assert_eq!(
+            surcharge(r#""service_tier":"priority""#),
+            Some("service_tier")
+        );
+        assert_eq!(surcharge(r#""service_tier":"fl\u0065x""#), None);
+        assert_eq!(surcharge(r#""service_tier":null"#), None);
+        assert_eq!(surcharge(r#""speed":"fast""#), Some("speed"));
+        assert_eq!(surcharge(r#""inference_geo":"us""#), Some("inference_geo"));
     }
 
     #[test]

@@ -68,7 +68,11 @@ pub async fn run(
         rules,
         prompt: Prompt::of(body),
     };
-    drop_unpriced(&mut asked, decision)?;
+    let budgets = budgets(&asked.rules);
+    if !budgets.is_empty() {
+        refuse_surcharge(request)?;
+        drop_unpriced(&mut asked, &budgets, decision)?;
+    }
     let may_clamp = decision.terms.clamp_output;
     let mut clamped = None;
     let bill = loop {
@@ -202,15 +206,30 @@ fn price(ctx: &Ctx, decision: &Decision, now: Moment) -> Vec<Option<Arc<crate::m
         .collect()
 }
 
+/// The rules that have to be kept to the micro-dollar.
+fn budgets(rules: &[Arc<Rule>]) -> Vec<Arc<Rule>> {
+    let is_budget = |rule: &&Arc<Rule>| rule.hard && rule.allowance.measure == Measure::Usd;
+    rules.iter().filter(is_budget).cloned().collect()
+}
+
+/// Prices are list prices: what costs more would be spent past the budget.
+fn refuse_surcharge(request: &Request) -> Result<(), GatewayError> {
+    let Some(field) = request.surcharge else {
+        return Ok(());
+    };
+    let text = format!(
+        "Requests under a budget are served at the list price: '{field}' asks for more than that."
+    );
+    Err(GatewayError::new(ErrorKind::InvalidValue, text).with_param(Some(field)))
+}
+
 /// Leaves out the candidates whose cost nobody knows, where a hard budget has to
 /// be kept.
-fn drop_unpriced(asked: &mut bill::Request, decision: &mut Decision) -> Result<(), GatewayError> {
-    let budgets = |rule: &&Arc<Rule>| rule.hard && rule.allowance.measure == Measure::Usd;
-    let mut budgets = asked.rules.iter().filter(budgets).peekable();
-    if budgets.peek().is_none() {
-        return Ok(());
-    }
-    let budgets: Vec<_> = budgets.cloned().collect();
+fn drop_unpriced(
+    asked: &mut bill::Request,
+    budgets: &[Arc<Rule>],
+    decision: &mut Decision,
+) -> Result<(), GatewayError> {
     let names = asked.names.clone();
     let counted = |target: &Target| {
         let subject = names.subject(Some(target));
@@ -284,11 +303,12 @@ pub fn refused(refusal: &Refusal) -> GatewayError {
         Why::Waited => format!("No turn came in time: {name} allows {limit} {what}."),
         Why::QueueFull => format!("Too many requests wait: {name} allows {limit} {what}."),
         Why::TooLarge => format!(
-            "This request may use more than {name} allows at all: {limit} {what}{window}. A lower \
+            "This request may use more than {name} allows at all, {limit} {what}{window}. A lower \
              limit of its answer's tokens makes it smaller."
         ),
         Why::Exhausted => format!(
-            "{name} allows {limit} {what}{window}; {} are left, which this request may exceed.",
+            "This request may use more than is left: {name} allows {limit} {what}{window}, and {} \
+             are left.",
             amount(refusal.left)
         ),
     };
@@ -300,7 +320,7 @@ pub fn refused(refusal: &Refusal) -> GatewayError {
 /// A limit's name, for clients. A key's own are named by what they are.
 fn shown(rule: &str) -> String {
     match rule.strip_prefix("key:") {
-        Some(_) => "The limit of this key".to_owned(),
-        None => format!("The limit '{rule}'"),
+        Some(_) => "the limit of this key".to_owned(),
+        None => format!("the limit '{rule}'"),
     }
 }

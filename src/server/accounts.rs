@@ -6,6 +6,7 @@ use crate::admission::{Clock, Limiter};
 use crate::config::{self, Durability, OnFailure};
 use crate::gateway::Accounts;
 use crate::ledger::{self, Ledger, MEMORY, Settings, keys};
+use crate::meter::tokens;
 use crate::reload::Source;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -49,6 +50,18 @@ pub(super) fn open(source: &Source, config: &config::Ledger) -> Result<Accounts,
         ledger,
         buffers: config.on_failure == OnFailure::Buffer,
     })
+}
+
+/// Loads the tokenizers, which takes most of a second, before anybody needs one.
+pub(super) fn warm() {
+    let load = || {
+        for model in ["gpt-5", "gpt-4"] {
+            tokens::count(model, "warm");
+        }
+    };
+    let named = std::thread::Builder::new().name("tokenizers".to_owned());
+    // Without the thread the first count is late, no more.
+    let _ = named.spawn(load);
 }
 
 /// Makes the gauges what they are now.

@@ -83,6 +83,7 @@ fn serve(source: Source, config: Config, table: RoutingTable) -> Result<(), Stri
     let access_log = AccessLog::start(&log_output(&config), Arc::clone(&metrics))
         .map_err(|e| format!("access log: {e}"))?;
     let accounts = Arc::new(accounts::open(&source, &config.ledger)?);
+    accounts::warm();
     let keys = keys::live(&source, &config, &table);
     let house = House {
         source,
