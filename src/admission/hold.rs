@@ -210,6 +210,10 @@ fn refusal(
         left: tally.left(limit),
         retry_after: tally.free_after(counter.window, limit, amount, now),
         why,
-        standing,
+        standing: Box::new(standing),
     }
 }
+
+#[cfg(test)]
+#[path = "hold_tests.rs"]
+mod tests;

@@ -6,7 +6,7 @@
 use super::counter::{Counter, Slot};
 use super::hold::{Charge, Hold};
 use super::memory::{Key, Memory, ROOM};
-use super::{Load, Refusal, Rule, Stage, Standing, Subject, Turn, Why};
+use super::{Load, Refusal, Rule, Stage, Subject, Turn, Why};
 use crate::units::{Measure, Moment};
 use std::sync::Arc;
 use std::time::Duration;
@@ -196,10 +196,10 @@ fn no_place(rule: &Rule, counter: &Counter, why: Why) -> Refusal {
         left: counter.lock().tally.left(limit),
         retry_after: (why != Why::TooLarge).then_some(PLACE_AFTER),
         why,
-        standing: Standing::default(),
+        standing: Box::default(),
     }
 }
 
 #[cfg(test)]
 #[path = "limiter_tests.rs"]
-mod tests;
+pub(super) mod tests;

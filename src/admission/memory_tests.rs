@@ -124,7 +124,7 @@ fn invented_users_share_what_is_left_of_the_room() {
     let own = count(&memory, &rule, "new", at(200));
     assert_eq!(own.lock().tally.used(), 1);
     let all = self::rule("all", &[]);
-    assert_eq!(count(&memory, &all, "x", at(0)).lock().tally.used(), 1);
+    assert_eq!(count(&memory, &all, "x", at(200)).lock().tally.used(), 1);
 }
 
 /// A thread that came with an earlier time than the one that dropped a counter

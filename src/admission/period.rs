@@ -95,7 +95,8 @@ fn month(day: u64) -> Month {
     let day_of_month = of_year - (153 * index + 2) / 5;
     // The year in which the February falls that ends this one.
     let ends_in = year + 1;
-    let is_leap = ends_in % 4 == 0 && (ends_in % 100 != 0 || ends_in % 400 == 0);
+    let divides = |by: u64| ends_in.is_multiple_of(by);
+    let is_leap = divides(4) && (!divides(100) || divides(400));
     let days = match index {
         11 => 28 + u64::from(is_leap),
         1 | 3 | 6 | 8 => 30,

@@ -344,3 +344,58 @@ proptest! {
         prop_assert_eq!(seen(&limiter, &rules), (0, 0));
     }
 }
+
+/// With real wakers and threads: everybody has a turn, never more at once than
+/// there are places.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn threads_that_wait_for_places_all_have_a_turn() {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    let limiter = Arc::new(Limiter::new());
+    let rules = Arc::new([rule("c", "3 concurrent", 100)]);
+    let (under_way, most) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let tasks: Vec<_> = (0..40)
+        .map(|task| {
+            let (limiter, rules) = (Arc::clone(&limiter), Arc::clone(&rules));
+            let (under_way, most) = (Arc::clone(&under_way), Arc::clone(&most));
+            tokio::spawn(async move {
+                let user = (task % 7).to_string();
+                for _ in 0..50 {
+                    let hold = patient(&limiter, &*rules, &user).await.unwrap();
+                    let now = under_way.fetch_add(1, Ordering::SeqCst) + 1;
+                    most.fetch_max(now, Ordering::SeqCst);
+                    tokio::task::yield_now().await;
+                    under_way.fetch_sub(1, Ordering::SeqCst);
+                    drop(hold);
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    assert!((1..=3).contains(&most.load(Ordering::SeqCst)));
+    assert_eq!(seen(&limiter, &*rules), (0, 0));
+}
+
+/// A request that would wait for an hour, if the machine is slow.
+async fn patient(limiter: &Limiter, rules: &[Arc<Rule>], user: &str) -> Result<Hold, Refusal> {
+    let hour = Duration::from_secs(3_600);
+    let mut rule = Rule::clone(&rules[0]);
+    rule.wait = hour;
+    let subject = Subject {
+        key: "k",
+        team: None,
+        user: Some(user),
+        route: "r",
+        endpoint: "e",
+        target: None,
+    };
+    let turn = Turn {
+        priority: Normal,
+        until: (Instant::now() + hour).into_std(),
+    };
+    let nothing = Load::default();
+    let rules = [Arc::new(rule)];
+    let reserve = limiter.reserve(&rules, &subject, Stage::Request, &nothing, turn, NOW);
+    reserve.await
+}

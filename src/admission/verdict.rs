@@ -90,7 +90,8 @@ pub struct Refusal {
     /// When to come again; `None` when it will not fit then either.
     pub retry_after: Option<Duration>,
     pub why: Why,
-    pub standing: Standing,
+    /// Boxed, for a refusal travels through many hands.
+    pub standing: Box<Standing>,
 }
 
 impl Standing {
