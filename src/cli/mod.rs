@@ -13,6 +13,7 @@ mod keys;
 mod man;
 mod prices;
 mod run;
+mod usage;
 
 use clap::{Parser, Subcommand};
 use std::io::{self, Write as _};
@@ -134,6 +135,17 @@ enum Verb {
         verb: PricesVerb,
     },
 
+    /// Say what was used and what it cost
+    ///
+    /// Asks the ledger's file, also while a gateway writes it. Money is exact, in US dollars.
+    /// A request counts for the time at which it was admitted, and for who served it; what
+    /// others used that were tried for it counts for them.
+    #[command(after_help = "Examples:\n  \
+        tollgate usage -c tollgate.toml --user 8473 --endpoint embeddings --since 1h\n  \
+        tollgate usage -c tollgate.toml --since 2026-11-01 --by user,model --format csv\n  \
+        tollgate usage -c tollgate.toml --since 30d --tag feature=search --by day\n")]
+    Usage(usage::Usage),
+
     /// Print completions for a shell
     #[command(
         after_help = "Example:\n  tollgate completions bash >~/.local/share/bash-completion/completions/tollgate\n"
@@ -248,6 +260,7 @@ pub fn main() -> ExitCode {
         Verb::Prices {
             verb: PricesVerb::Import(asked),
         } => prices::import(&asked),
+        Verb::Usage(asked) => usage::usage(asked),
         Verb::Completions { shell } => completions::completions(shell),
         Verb::Man => man::man(),
     }

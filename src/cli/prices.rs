@@ -110,7 +110,8 @@ fn found(asked: &Show) -> Result<Vec<Arc<Row>>, ExitCode> {
     Ok(row.into_iter().collect())
 }
 
-fn load(path: &Path) -> Result<Config, ExitCode> {
+/// Reads a config, and says what is wrong with it.
+pub(super) fn load(path: &Path) -> Result<Config, ExitCode> {
     let file = path.display().to_string();
     let (config, problems) = match config::read(path) {
         Ok(text) => {
@@ -124,7 +125,7 @@ fn load(path: &Path) -> Result<Config, ExitCode> {
 }
 
 /// The dialect's name as the config has it.
-fn dialect_of(config: &Config, provider: &str) -> Result<String, ExitCode> {
+pub(super) fn dialect_of(config: &Config, provider: &str) -> Result<String, ExitCode> {
     let Some(found) = config.providers.get(provider) else {
         let named = printable(provider);
         let _ = fail(&format!("the configuration has no provider {named}"));
@@ -136,7 +137,7 @@ fn dialect_of(config: &Config, provider: &str) -> Result<String, ExitCode> {
 }
 
 /// The prices that come with the gateway, and the files over them.
-fn book<'a>(files: impl Iterator<Item = &'a PathBuf>) -> Result<Book, ExitCode> {
+pub(super) fn book<'a>(files: impl Iterator<Item = &'a PathBuf>) -> Result<Book, ExitCode> {
     let mut book = meter::shipped().map_err(|problem| fail(&problem))?;
     for path in files {
         let file = printable(&path.display().to_string());

@@ -18,9 +18,12 @@ mod names;
 mod query;
 mod queue;
 mod recovery;
+mod reprice;
+mod retention;
 mod schema;
 mod sources;
 mod story;
+mod used;
 mod view;
 mod writer;
 
@@ -32,12 +35,15 @@ pub use entry::{Attempt, Intent, Settlement, UsageSource};
 pub use query::{Answer, By, Filter, Question, Row, moment};
 pub use queue::{Health, Need, Unavailable};
 pub use recovery::{RECOVERED, Recovery};
+pub use reprice::{Change, Changes, Mode, Period, Priced, reprice};
+pub use used::{Horizon, Used};
 pub use view::{AskError, Reader, View};
 
 use crate::chat::Usage;
 use crate::units::MicroUsd;
 use checkpoint::Checkpoints;
 use queue::{Item, Queue};
+use retention::Retention;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -109,6 +115,10 @@ impl Ledger {
             latest: recovery.latest.unwrap_or_default(),
             pending: Vec::new(),
             fitness: Fitness::Well,
+            retention: Retention {
+                time: settings.retention,
+                bytes: settings.max_bytes,
+            },
             lock,
         };
         std::thread::Builder::new()

@@ -10,7 +10,7 @@ use crate::units::Moment;
 pub(super) struct Plan {
     /// Hours from the first to before the second, by roll-ups.
     pub whole: Option<(i64, i64)>,
-    /// Parts of one hour each, by entry: the hour, from, until.
+    /// Parts of one hour, by entry: the hour, from, until.
     pub parts: Vec<(i64, i64, i64)>,
     /// Of an hour at an end, single entries have been deleted: all of that hour
     /// is counted.
@@ -67,6 +67,22 @@ impl Plan {
         }
         plan.whole = (first < last).then_some((first, last));
         plan
+    }
+
+    /// Whole hours, by roll-ups.
+    pub fn rolled_up(from: Moment, until: Moment) -> Self {
+        Self {
+            whole: (from < until).then_some((hour(from), hour(until))),
+            ..Self::default()
+        }
+    }
+
+    /// All from an hour on, entry by entry.
+    pub fn raw(from: i64) -> Self {
+        Self {
+            parts: vec![(from, micros(from), i64::MAX)],
+            ..Self::default()
+        }
     }
 }
 
@@ -177,13 +193,17 @@ fn raw((hour, from, until): (i64, i64, i64), on: &Conditions) -> [String; 3] {
         usage("s")
     );
     let nothing = USAGE.map(|_| "0").join(", ");
+    let is_in = match until == i64::MAX {
+        true => ">=",
+        false => "=",
+    };
     let select = |join: &str, target: &str, sums: &str| {
         let conditions = on.text("i", target, "s");
         format!(
             "SELECT i.time, i.hour, i.user, i.key, i.team, i.endpoint, i.route, \
              {target}.provider, {target}.model, s.outcome, i.tags, {sums} \
              FROM intents i CROSS JOIN settlements s ON s.id = i.id {join} \
-             WHERE i.hour = {hour} AND i.time >= {from} AND i.time < {until}{conditions}"
+             WHERE i.hour {is_in} {hour} AND i.time >= {from} AND i.time < {until}{conditions}"
         )
     };
     [

@@ -11,13 +11,14 @@ use super::checkpoint::Checkpoints;
 use super::database::{self, Durability};
 use super::entry::{Intent, Settlement};
 use super::queue::{Item, Next, Queue, Unavailable, Waiting};
+use super::retention::{self, Retention};
 use crate::units::Moment;
 use rusqlite::{Connection, ErrorCode};
 use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::oneshot;
 
 /// Entries in one transaction.
@@ -43,6 +44,7 @@ pub(super) struct Writer {
     /// Taken from the queue, not yet written.
     pub pending: Vec<Waiting>,
     pub fitness: Fitness,
+    pub retention: Retention,
     /// Held until the last entry is written.
     pub lock: Option<File>,
 }
@@ -109,10 +111,18 @@ impl Writer {
         if self.fitness != Fitness::Well {
             self.restore(&mut book)?;
         }
+        let (mut pause, mut tidied) = (IDLE, Instant::now());
         loop {
+            // In a pause; and now and then where there is none.
+            if pause.is_zero() || tidied.elapsed() >= IDLE {
+                let now = retention::now(SystemTime::now().into(), self.latest);
+                let is_more = self.retention.step(connection, now)? > 0;
+                pause = if is_more { Duration::ZERO } else { IDLE };
+                tidied = Instant::now();
+            }
             if self.pending.is_empty() {
-                match self.queue.next(BATCH, IDLE) {
-                    Next::Write(taken) => self.pending = taken,
+                match self.queue.next(BATCH, pause) {
+                    Next::Write(taken) => (self.pending, pause) = (taken, IDLE),
                     Next::Idle => continue,
                     Next::Stop => return Ok(()),
                 }

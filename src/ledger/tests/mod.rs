@@ -1,6 +1,7 @@
 //! What the tests of the ledger share: a directory, intents, settlements.
 
 mod disk;
+mod later;
 mod lifetime;
 
 use super::*;
