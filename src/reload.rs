@@ -5,6 +5,8 @@
 //! with. What only a start can change (listeners, threads) is said in the log.
 
 use crate::config::{self, Config, Diagnostic};
+use crate::gateway::Accounts;
+use crate::ledger::AskError;
 use crate::route::standing::Board;
 use crate::table::RoutingTable;
 use crate::telemetry::{AccessLog, Metrics, log as operator_log};
@@ -90,6 +92,7 @@ pub struct Reloader {
     pub metrics: Arc<Metrics>,
     pub access_log: Arc<AccessLog>,
     pub board: Arc<Board>,
+    pub accounts: Arc<Accounts>,
     pub certificates: Vec<Arc<Certificate>>,
     /// The config that the process started with, and the text last tried.
     state: Mutex<State>,
@@ -108,6 +111,7 @@ impl Reloader {
         metrics: Arc<Metrics>,
         access_log: Arc<AccessLog>,
         board: Arc<Board>,
+        accounts: Arc<Accounts>,
         certificates: Vec<Arc<Certificate>>,
         started_with: Config,
     ) -> Self {
@@ -121,6 +125,7 @@ impl Reloader {
             metrics,
             access_log,
             board,
+            accounts,
             certificates,
             state,
         }
@@ -189,6 +194,11 @@ impl Reloader {
             Err(problems) => return self.reject(&problems),
         };
         table.version = current.version + 1;
+        if let Err(reason) = self.take_up(&current, &table) {
+            let text = format!("what new limits have spent cannot be read: {reason}");
+            let hint = "the ledger has to be readable";
+            return self.reject(&[Diagnostic::error(config::Path::root(), text).hint(hint)]);
+        }
         let table = Arc::new(table);
         // First of all: whoever sees the metrics move may rely on the table.
         self.table.store(Arc::clone(&table));
@@ -203,6 +213,14 @@ impl Reloader {
             version = table.version, routes = table.routes_len(), providers = table.providers.len();
             "config loaded"
         );
+    }
+
+    /// Limits that come with a table count what was used before it.
+    fn take_up(&self, old: &RoutingTable, new: &RoutingTable) -> Result<(), AskError> {
+        let old = old.all_rules();
+        let mut fresh = new.all_rules();
+        fresh.retain(|rule| !old.iter().any(|other| other.counts_as(rule)));
+        self.accounts.restore(&fresh)
     }
 
     fn warn_of_restart(&self, old: &Config, new: &Config) {

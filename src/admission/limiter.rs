@@ -157,6 +157,12 @@ impl Limiter {
         found.into_iter().map(look).collect()
     }
 
+    /// Forgets what was counted of a rule that no request is under: before it is
+    /// [recorded](Self::record) anew.
+    pub fn forget(&self, rule: &Rule) {
+        self.memory.forget(&Key::of_rule(rule));
+    }
+
     /// How many counters are kept.
     pub fn size(&self) -> usize {
         self.memory.len()

@@ -203,6 +203,17 @@ impl Memory {
         found
     }
 
+    /// Drops the counters of a rule.
+    pub fn forget(&self, rule: &Key) {
+        let is_other = |name: &str| {
+            let rest = name.strip_prefix(rule.as_str());
+            !rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('|'))
+        };
+        for shard in &self.shards {
+            lock(shard).counters.retain(|name, _| is_other(name));
+        }
+    }
+
     /// How many counters there are.
     pub fn len(&self) -> usize {
         let of_each = self.shards.iter().map(|shard| lock(shard).counters.len());

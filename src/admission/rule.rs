@@ -53,6 +53,13 @@ pub struct Rule {
 }
 
 impl Rule {
+    /// Whether what was counted of one is a count of the other: only the amount
+    /// differs, or whom they are for.
+    pub fn counts_as(&self, other: &Self) -> bool {
+        let kind = |rule: &Self| (rule.allowance.measure, rule.allowance.window);
+        self.name == other.name && self.per == other.per && kind(self) == kind(other)
+    }
+
     /// Whether it is about providers or their models: then another target may
     /// be asked where it has nothing left.
     pub fn is_of_targets(&self) -> bool {

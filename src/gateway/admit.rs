@@ -83,7 +83,7 @@ pub async fn run(
         let shorter = may_clamp.then(|| shorter(&asked, &refusal)).flatten();
         // Each round is at most half as long, or the last.
         let Some(shorter) = shorter.filter(|n| clamped.is_none_or(|before| *n < before)) else {
-            ctx.standing = refusal.standing;
+            ctx.standing = *refusal.standing;
             ctx.metrics.accounting.refused(&refusal);
             return Err(refused(&refusal).into());
         };

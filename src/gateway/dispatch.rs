@@ -289,7 +289,7 @@ impl Dispatch<'_> {
             (None, _) if self.way.trip.limited.is_some() => {
                 let refusal = self.way.trip.limited.take();
                 refusal.map_or_else(no_target, |refusal| {
-                    self.way.ctx.standing = refusal.standing;
+                    self.way.ctx.standing = *refusal.standing;
                     admit::refused(&refusal)
                 })
             }

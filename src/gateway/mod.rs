@@ -32,6 +32,7 @@ mod relay_passing;
 mod relay_translated;
 mod reply;
 mod rescue;
+mod restore;
 mod returned;
 mod seam;
 mod settle;

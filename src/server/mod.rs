@@ -85,6 +85,13 @@ fn serve(source: Source, config: Config, table: RoutingTable) -> Result<(), Stri
     let accounts = Arc::new(accounts::open(&source, &config.ledger)?);
     accounts::warm();
     let keys = keys::live(&source, &config, &table);
+    if let Some(live) = &keys {
+        // Their limits count what was used before, as all others do.
+        let _ = live.look();
+    }
+    accounts
+        .restore(&table.all_rules())
+        .map_err(|e| format!("what budgets have spent: {e}"))?;
     let house = House {
         source,
         config,
@@ -238,6 +245,7 @@ fn add_services(server: &mut Server, house: &House, certificates: Vec<Arc<Certif
         Arc::clone(&house.metrics),
         Arc::clone(&house.access_log),
         Arc::clone(&house.board),
+        Arc::clone(&house.accounts),
         certificates,
         house.config.clone(),
     );

@@ -165,6 +165,14 @@ impl RoutingTable {
         all
     }
 
+    /// All limits and budgets, those of single keys among them.
+    pub fn all_rules(&self) -> Vec<Arc<Rule>> {
+        let runtime = self.keys.runtime().everybody();
+        let everybody = self.keys.written().chain(&runtime);
+        let own = everybody.flat_map(|who| rules_of_key(&who.name, &who.limits));
+        self.rules.iter().cloned().chain(own).collect()
+    }
+
     /// Every label that a route can have in metrics.
     pub fn route_labels(&self) -> Vec<&str> {
         let wild = self.wildcards.iter().map(|(_, r)| &*r.alias);
