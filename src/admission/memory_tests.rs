@@ -1,5 +1,6 @@
 use super::*;
 use crate::admission::Load;
+use crate::admission::window::{self, Ask};
 use std::time::Duration;
 
 const MINUTE: Window = Window::Rolling(Duration::from_secs(60));
@@ -139,8 +140,15 @@ fn a_new_counter_begins_no_earlier_than_the_old_one_was_dropped() {
     }
     let counter = memory.counter(&Key::of(&rule, &subject("k", "u")), MINUTE, at(50));
     let mut held = counter.lock();
-    held.tally.turn(MINUTE, at(50));
-    held.tally.record(MINUTE, 1, at(100));
+    let ask = Ask {
+        tally: &mut held.tally,
+        window: MINUTE,
+        limit: 1,
+        amount: 1,
+    };
+    window::admit(&mut [ask], at(50)).unwrap();
     held.tally.turn(MINUTE, at(160));
-    assert_eq!(held.tally.used(), 1);
+    assert_eq!(held.tally.used(), 1, "it is counted at 100");
+    held.tally.turn(MINUTE, at(161));
+    assert_eq!(held.tally.used(), 0);
 }
