@@ -24,7 +24,6 @@ pub(super) struct Line<'a> {
     route: Option<&'a str>,
     key: Option<&'a str>,
     metadata: &'a BTreeMap<String, String>,
-    user: Option<&'a str>,
     tags: &'a BTreeMap<String, String>,
     model: Option<&'a str>,
     provider: Option<&'a str>,
@@ -76,7 +75,6 @@ impl<'a> From<&'a Record> for Line<'a> {
             route: record.route.as_deref(),
             key: record.key.as_deref(),
             metadata: &record.metadata,
-            user: record.user.as_deref().map(|user| capped(user, 256)),
             tags: &record.tags,
             model: record
                 .model
@@ -211,7 +209,6 @@ mod tests {
             "route": "fast",
             "key": "search",
             "metadata": {"team": "search"},
-            "user": "8473",
             "tags": {"feature": "a"},
             "model": "fast",
             "provider": "openai",

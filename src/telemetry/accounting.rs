@@ -6,7 +6,7 @@ use super::metrics::{Declare, Known, with};
 use super::record::Record;
 use crate::admission::{Refusal, Remaining, Why};
 use crate::ledger::{Health, UsageSource};
-use prometheus::{Error, IntCounterVec, IntGauge, IntGaugeVec};
+use prometheus::{Error, Gauge, IntCounterVec, IntGauge, IntGaugeVec};
 
 /// The label of limits that are a single key's.
 const KEYS: &str = "key";
@@ -24,11 +24,11 @@ pub struct Accounting {
     limits: IntGaugeVec,
     remaining: IntGaugeVec,
     ledger_queued: IntGauge,
-    ledger_lag: IntGauge,
+    ledger_lag: Gauge,
     ledger_failing: IntGauge,
     ledger_errors: IntGauge,
     ledger_refused: IntGauge,
-    clock: IntGauge,
+    clock: Gauge,
 }
 
 impl Accounting {
@@ -77,8 +77,8 @@ impl Accounting {
                 "tollgate_ledger_queued_entries",
                 "Entries of the ledger that are not yet written.",
             )?,
-            ledger_lag: declare.gauge(
-                "tollgate_ledger_lag_milliseconds",
+            ledger_lag: declare.fine_gauge(
+                "tollgate_ledger_lag_seconds",
                 "For how long the first of them has waited.",
             )?,
             ledger_failing: declare.gauge(
@@ -93,8 +93,8 @@ impl Accounting {
                 "tollgate_ledger_refused_entries",
                 "Entries that the ledger did not take since the start: a fault of the gateway's.",
             )?,
-            clock: declare.gauge(
-                "tollgate_clock_offset_milliseconds",
+            clock: declare.fine_gauge(
+                "tollgate_clock_offset_seconds",
                 "How far the clock of budgets is ahead of the machine's, which somebody set.",
             )?,
         })
@@ -166,12 +166,15 @@ impl Accounting {
             });
         }
         self.ledger_queued.set(signed(health.queued as u64));
-        let lag = u64::try_from(health.oldest.as_millis()).unwrap_or(u64::MAX);
-        self.ledger_lag.set(signed(lag));
+        self.ledger_lag.set(health.oldest.as_secs_f64());
         self.ledger_failing.set(health.failing.is_some().into());
         self.ledger_errors.set(signed(health.errors));
         self.ledger_refused.set(signed(health.refused));
-        self.clock.set(ahead / 1_000);
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "exact for 285 years of microseconds"
+        )]
+        self.clock.set(ahead as f64 / 1e6);
     }
 }
 

@@ -11,7 +11,7 @@ use super::process::Process;
 use super::{AttemptOutcome, Record};
 use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
 use prometheus::{
-    Error, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    Error, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
     IntGaugeVec, Opts, Registry, TextEncoder,
 };
 use std::collections::{HashMap, HashSet};
@@ -335,6 +335,10 @@ impl Declare {
 
     pub(super) fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, Error> {
         self.add(IntGauge::new(name, help))
+    }
+
+    pub(super) fn fine_gauge(&self, name: &str, help: &str) -> Result<Gauge, Error> {
+        self.add(Gauge::new(name, help))
     }
 
     pub(super) fn gauges(
