@@ -148,19 +148,14 @@ pub(super) fn sums() -> Vec<&'static str> {
 /// hour), `hour`, the numbers of names, and [`sums`]. `hours` are those that
 /// have roll-ups. All that stands in it are numbers and names of this file.
 pub(super) fn entries(plan: &Plan, hours: Option<(i64, i64)>, on: &Conditions) -> String {
-    let mut selects = Vec::new();
-    if let (Some((first, last)), Some((earliest, latest))) = (plan.whole, hours) {
-        let (first, last) = (first.max(earliest), last.min(latest + 1));
-        if first < last {
-            selects.push(rolled_up(first, last, on));
-        }
-    }
+    let whole = plan.whole.zip(hours);
+    let (first, last) = whole.map_or((0, 0), |((first, last), (earliest, latest))| {
+        (first.max(earliest), last.min(latest + 1))
+    });
+    // Also where it has no rows: it names the columns.
+    let mut selects = vec![rolled_up(first, last, on)];
     for part in &plan.parts {
         selects.extend(raw(*part, on));
-    }
-    if selects.is_empty() {
-        // No rows, of the same columns.
-        selects.push(rolled_up(0, 0, on));
     }
     selects.join(" UNION ALL ")
 }
