@@ -41,7 +41,6 @@ pub use view::{AskError, Reader, View};
 
 use crate::chat::Usage;
 use crate::units::MicroUsd;
-use checkpoint::Checkpoints;
 use queue::{Item, Queue};
 use retention::Retention;
 use std::collections::BTreeMap;
@@ -101,15 +100,11 @@ impl Ledger {
             path: path.clone(),
             source,
         };
-        let checkpoints = match database::is_memory(&path) {
-            true => None,
-            false => Some(Checkpoints::start(path.clone()).map_err(io)?),
-        };
         let writer = Writer {
             queue: queue.clone(),
             path: path.clone(),
             durability: settings.durability,
-            checkpoints,
+            checkpoints: None,
             open: BTreeMap::new(),
             last,
             latest: recovery.latest.unwrap_or_default(),

@@ -16,7 +16,8 @@ use crate::units::Moment;
 use rusqlite::{Connection, ErrorCode};
 use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::oneshot;
@@ -87,6 +88,8 @@ impl Writer {
             match outcome {
                 Ok(()) => break,
                 Err(why) => {
+                    // It may hold a file open that is no longer the ledger.
+                    drop(self.checkpoints.take());
                     self.failed(&why.into());
                     let tries = match self.fitness {
                         Fitness::Failing(tries) => tries,
@@ -102,12 +105,20 @@ impl Writer {
         }
         drop(connection);
         drop(self.checkpoints.take());
-        drop(self.lock.take());
+        // Not by closing it: a process that is just being started has it open too.
+        if let Some(lock) = self.lock.take() {
+            let _ = lock.unlock();
+        }
         self.queue.ended();
     }
 
     fn serve(&mut self, connection: &Connection) -> rusqlite::Result<()> {
         let mut book = Book::new(connection)?;
+        let file = identity(&self.path);
+        if self.checkpoints.is_none() && !database::is_memory(&self.path) {
+            // Without a thread the WAL grows; the next failure tries again.
+            self.checkpoints = Checkpoints::start(self.path.clone()).ok();
+        }
         if self.fitness != Fitness::Well {
             self.restore(&mut book)?;
         }
@@ -119,6 +130,9 @@ impl Writer {
                 let is_more = self.retention.step(connection, now)? > 0;
                 pause = if is_more { Duration::ZERO } else { IDLE };
                 tidied = Instant::now();
+                if identity(&self.path) != file {
+                    return Err(moved());
+                }
             }
             if self.pending.is_empty() {
                 match self.queue.next(BATCH, pause) {
@@ -287,6 +301,19 @@ impl Writer {
             }
         }
     }
+}
+
+/// Which file it is, whatever it is called.
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    let file = std::fs::metadata(path).ok()?;
+    Some((file.dev(), file.ino()))
+}
+
+/// SQLite would go on writing to a file that nobody finds again.
+fn moved() -> rusqlite::Error {
+    let error = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_READONLY_DBMOVED);
+    let why = "the file was removed or replaced".to_owned();
+    rusqlite::Error::SqliteFailure(error, Some(why))
 }
 
 fn tell(told: Option<oneshot::Sender<Result<(), Unavailable>>>, what: Result<(), Unavailable>) {

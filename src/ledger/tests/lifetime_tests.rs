@@ -208,7 +208,10 @@ fn a_kill_loses_nothing_that_was_acknowledged_and_doubles_nothing() {
     let mut begun = Vec::new();
     for round in 0..8 {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "ledger::tests::lifetime::child_that_is_killed"])
+            .args([
+                "--exact",
+                "ledger::tests::lifetime_tests::child_that_is_killed",
+            ])
             .args(["--nocapture", "--test-threads=1"])
             .env("TOLLGATE_TEST_LEDGER_KILLED", &file)
             .stdout(Stdio::piped())

@@ -1,8 +1,9 @@
 //! What the tests of the ledger share: a directory, intents, settlements.
 
-mod disk;
-mod later;
-mod lifetime;
+mod disk_tests;
+mod later_tests;
+mod lifetime_tests;
+mod questions_tests;
 
 use super::*;
 use crate::units::Moment;

@@ -89,7 +89,7 @@ fn a_full_disk_refuses_hard_budgets_keeps_the_rest_and_is_written_when_it_has_ro
     let output = Command::new("sh")
         .args(["-c", script])
         .arg(std::env::current_exe().unwrap())
-        .args(["--exact", "ledger::tests::disk::child_on_a_full_disk"])
+        .args(["--exact", "ledger::tests::disk_tests::child_on_a_full_disk"])
         .args(["--nocapture", "--test-threads=1"])
         .env("TOLLGATE_TEST_LEDGER_FULL", &file)
         .output()
@@ -136,6 +136,25 @@ async fn a_file_that_is_replaced_gets_what_is_open() {
     assert_eq!(ledger.health().refused, 0);
     drop(ledger);
     assert_eq!(number(&file, "SELECT count(*) FROM intents"), 1);
+    assert_eq!(number(&file, "SELECT sum(cost) FROM settlements"), 700);
+    assert_rolled_up(&file);
+}
+
+#[tokio::test]
+async fn a_file_that_is_moved_away_is_made_anew() {
+    let scratch = Scratch::new();
+    let file = scratch.file();
+    let (ledger, _) = Ledger::open(settings(&file)).unwrap();
+    ledger.begin(intent(1, TEN), Need::Durable).await.unwrap();
+    for suffix in ["", "-wal", "-shm"] {
+        let to = scratch.0.join(format!("away{suffix}"));
+        std::fs::rename(database::beside(&file, suffix), to).unwrap();
+    }
+    // Seen within a second or so; entries of that time are in the other file.
+    until(&ledger, |health| health.errors > 0).await;
+    ledger.settle(settlement(1));
+    ledger.flush().await.unwrap();
+    drop(ledger);
     assert_eq!(number(&file, "SELECT sum(cost) FROM settlements"), 700);
     assert_rolled_up(&file);
 }
