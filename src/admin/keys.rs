@@ -97,6 +97,14 @@ impl Keys {
         Ok(())
     }
 
+    /// As [`Self::authorize`], where there is a token; else nothing is needed.
+    pub(super) fn authorize_if_set(&self, headers: &HeaderMap) -> Result<(), Box<Answer>> {
+        match self.table.load().admin_token {
+            Some(_) => self.authorize(headers),
+            None => Ok(()),
+        }
+    }
+
     fn authorize(&self, headers: &HeaderMap) -> Result<(), Box<Answer>> {
         let Some(token) = self.table.load().admin_token else {
             let text = "there is no admin token: set one, [admin] token = \"file:PATH\" in the \
@@ -224,7 +232,7 @@ fn refusal(refused: &Refused) -> Answer {
         Refused::Taken(_) => (409, "name_taken"),
         Refused::Revoked(_) => (409, "key_revoked"),
         Refused::Expired(_) => (409, "key_expired"),
-        Refused::NoRandom(_) | Refused::File(_) | Refused::Database(_) => {
+        Refused::NoRandom(_) | Refused::File(_) | Refused::Ledger(_) | Refused::Database(_) => {
             let reason = refused.to_string();
             log::error!(reason = reason.as_str(); "keys cannot be read or changed");
             (503, "keys_unavailable")
@@ -241,7 +249,8 @@ pub(super) fn refuse(status: u16, code: &str, message: &str) -> Answer {
     )
 }
 
-fn answer(status: u16, body: &Value) -> Answer {
+/// A JSON answer.
+pub(super) fn answer(status: u16, body: &Value) -> Answer {
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     respond(status, JSON, format!("{body:#}\n").into_bytes())
 }

@@ -1,9 +1,9 @@
 //! The operator's listener: metrics, health, readiness, the config in use, what
-//! is known of targets; and keys (`keys`).
+//! is known of targets; keys (`keys`); and what was used (`usage`).
 //!
 //! It speaks plain HTTP/1.1: it belongs on loopback or on a network of the
 //! operator's own, never on the clients' port. All but keys can be read without
-//! a token, and only read. What it shows is free of secrets (the config comes
+//! a token, where there is none, and only read. What it shows is free of secrets (the config comes
 //! redacted), but names providers, aliases and keys.
 //!
 //! A browser on the same machine could still be made to read it: a page whose
@@ -14,14 +14,17 @@
 //! by name sets the target's address instead.
 
 mod keys;
+mod usage;
 
 pub use keys::Keys;
 
+use crate::ledger::Ledger;
 use crate::telemetry::{Metrics, timestamp};
+use crate::units::Moment;
 use async_trait::async_trait;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HOST};
 use http::header::{HeaderValue, X_CONTENT_TYPE_OPTIONS};
-use http::{Method, Response, StatusCode};
+use http::{HeaderMap, Method, Response, StatusCode};
 use pingora_core::apps::http_app::ServeHttp;
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::services::listening::Service;
@@ -45,6 +48,7 @@ pub struct Admin {
     pub status: Arc<dyn Fn() -> Status + Send + Sync>,
     /// Brings the gauges up to date that only a look can tell.
     pub look: Arc<dyn Fn() + Send + Sync>,
+    pub ledger: Arc<Ledger>,
     pub keys: Arc<Keys>,
 }
 
@@ -134,14 +138,39 @@ impl ServeHttp for Admin {
             (Some(host), _) => Some(host.as_bytes()),
             (None, authority) => authority.map(|authority| authority.as_str().as_bytes()),
         };
-        match keys::Asked::of(head.uri.path()) {
-            Some(asked) if host.is_none_or(cannot_be_rebound) => self.keys(session, asked).await,
-            _ => self.answer(&head.method, head.uri.path(), host),
+        if !host.is_none_or(cannot_be_rebound) {
+            return self.answer(&head.method, head.uri.path(), host);
+        }
+        if let Some(asked) = keys::Asked::of(head.uri.path()) {
+            return self.keys(session, asked).await;
+        }
+        let now = Moment::from(SystemTime::now());
+        match usage::Asked::of(head.uri.path(), head.uri.query(), now) {
+            Some(asked) if head.method == Method::GET => self.usage(&head.headers, asked).await,
+            Some(_) => only_get(),
+            None => self.answer(&head.method, head.uri.path(), host),
         }
     }
 }
 
 impl Admin {
+    async fn usage(
+        &self,
+        headers: &HeaderMap,
+        asked: Result<usage::Asked, Box<Response<Vec<u8>>>>,
+    ) -> Response<Vec<u8>> {
+        if let Err(refusal) = self.keys.authorize_if_set(headers) {
+            return *refusal;
+        }
+        let asked = match asked {
+            Ok(asked) => asked,
+            Err(refusal) => return *refusal,
+        };
+        let ledger = Arc::clone(&self.ledger);
+        let asked = tokio::task::spawn_blocking(move || asked.ask(&ledger)).await;
+        asked.unwrap_or_else(|_| keys::refuse(500, "internal_error", "it failed"))
+    }
+
     async fn keys(&self, session: &mut ServerSession, asked: keys::Asked) -> Response<Vec<u8>> {
         let head = session.req_header();
         let method = head.method.clone();
@@ -201,17 +230,20 @@ impl Admin {
         let mut response = if method == Method::GET {
             answer(self)
         } else {
-            let mut refused = text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n");
-            refused
-                .headers_mut()
-                .insert(ALLOW, HeaderValue::from_static("GET"));
-            refused
+            only_get()
         };
         if method == Method::HEAD {
             response.body_mut().clear();
         }
         response
     }
+}
+
+fn only_get() -> Response<Vec<u8>> {
+    let mut refused = text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n");
+    let allow = HeaderValue::from_static("GET");
+    refused.headers_mut().insert(ALLOW, allow);
+    refused
 }
 
 fn readiness(ready: bool) -> Response<Vec<u8>> {
@@ -327,8 +359,20 @@ mod tests {
             metrics: Arc::new(Metrics::new().unwrap()),
             status: Arc::new(status),
             look: Arc::new(|| ()),
+            ledger: Arc::new(ledger()),
             keys: Keys::new(table, None),
         }
+    }
+
+    fn ledger() -> Ledger {
+        let settings = crate::ledger::Settings {
+            path: crate::ledger::MEMORY.into(),
+            durability: Default::default(),
+            buffer: 10,
+            retention: None,
+            max_bytes: None,
+        };
+        Ledger::open(settings).unwrap().0
     }
 
     fn open() -> Breaker {

@@ -7,7 +7,7 @@ mod shown;
 pub use reprice::reprice;
 
 use super::{fail, prices, print, remark};
-use crate::ledger::keys::place;
+use crate::ledger::place;
 use crate::ledger::{By, Filter, Question, Reader, moment};
 use crate::units::Moment;
 use shown::Format;

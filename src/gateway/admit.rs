@@ -23,7 +23,7 @@ const SHORTEST: u64 = 16;
 pub struct Accounts {
     pub limiter: Limiter,
     pub clock: Clock,
-    pub ledger: Ledger,
+    pub ledger: Arc<Ledger>,
     /// Whether requests are served while the ledger cannot be written.
     pub buffers: bool,
 }

@@ -215,11 +215,6 @@ impl<'c> Book<'c> {
         done
     }
 
-    /// The number of a name.
-    pub fn number(&mut self, name: &str) -> rusqlite::Result<i64> {
-        self.names.number(name)
-    }
-
     /// An intent's names as numbers; new ones are written down.
     pub fn subject(&mut self, intent: &Intent) -> rusqlite::Result<Subject> {
         let names = &mut self.names;

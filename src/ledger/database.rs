@@ -10,7 +10,7 @@ use super::schema;
 use rusqlite::{Connection, OpenFlags};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -133,12 +133,39 @@ fn create(path: &Path) -> Result<(), OpenError> {
         .create_new(true)
         .mode(0o600)
         .open(path);
+    let io = |source| OpenError::Io {
+        path: path.to_owned(),
+        source,
+    };
     match made {
-        Err(source) if source.kind() != io::ErrorKind::AlreadyExists => Err(OpenError::Io {
-            path: path.to_owned(),
-            source,
-        }),
-        _ => Ok(()),
+        Ok(_) => hand_over(path).map_err(io),
+        Err(source) if source.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(source) => Err(io(source)),
+    }
+}
+
+/// Root makes it for whom the directory belongs to: the gateway does not run as
+/// root.
+fn hand_over(path: &Path) -> io::Result<()> {
+    let parent = path.parent().filter(|parent| *parent != Path::new(""));
+    let directory = std::fs::metadata(parent.unwrap_or(Path::new(".")))?;
+    if directory.uid() != std::fs::metadata(path)?.uid() {
+        let _ = chown(path, Some(directory.uid()), Some(directory.gid()));
+    }
+    Ok(())
+}
+
+/// The ledger's file where the config names none: `tollgate.db` in
+/// `$STATE_DIRECTORY` (the first of several, as systemd.exec(5) joins them), else
+/// beside the config file. What is packaged has its config in `/etc/tollgate` and
+/// its state in `/var/lib/tollgate`, also for a command outside the service.
+pub fn place(config_file: &Path) -> PathBuf {
+    let state = std::env::var_os("STATE_DIRECTORY").unwrap_or_default();
+    let state = std::env::split_paths(&state).next();
+    match state.filter(|directory| !directory.as_os_str().is_empty()) {
+        Some(directory) => directory.join("tollgate.db"),
+        None if config_file.starts_with("/etc/tollgate") => "/var/lib/tollgate/tollgate.db".into(),
+        None => config_file.with_file_name("tollgate.db"),
     }
 }
 

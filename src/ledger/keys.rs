@@ -18,12 +18,11 @@ pub use live::{Change, Live, read as read_file};
 pub use order::{Order, Rights, is_plain, moment, overlap};
 pub use shown::{Shown, rfc3339};
 
+use super::database::{self, Durability, OpenError};
 use crate::identity::{self, Digest, RuntimeKey, fresh_key};
 use crate::units::Moment;
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, Transaction, TransactionBehavior};
-use std::fs::OpenOptions;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, chown};
-use std::path::{Path, PathBuf};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use zeroize::Zeroizing;
@@ -103,6 +102,8 @@ pub enum Refused {
     NoRandom(#[from] getrandom::Error),
     #[error("the file cannot be opened: {0}")]
     File(#[from] std::io::Error),
+    #[error("{0}")]
+    Ledger(#[from] OpenError),
     #[error("the database: {0}")]
     Database(#[from] rusqlite::Error),
 }
@@ -174,13 +175,9 @@ impl Store {
     /// # Errors
     /// When it cannot be opened or is no database.
     pub fn open(path: &Path) -> Result<Self, Refused> {
-        make(path)?;
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(path, flags)?;
-        connection.busy_timeout(BUSY)?;
-        connection.pragma_update(None, "journal_mode", "WAL")?;
         // Whoever is told that a key is revoked may rely on it.
-        connection.pragma_update(None, "synchronous", "FULL")?;
+        let connection = database::to_write(path, Durability::Power)?;
+        connection.busy_timeout(BUSY)?;
         connection.execute_batch(SCHEMA)?;
         Ok(Self(connection))
     }
@@ -278,35 +275,6 @@ impl Store {
         let kind = TransactionBehavior::Immediate;
         self.0.transaction_with_behavior(kind)
     }
-}
-
-/// The ledger's file where the config names none: `tollgate.db` in
-/// `$STATE_DIRECTORY` (the first of several, as systemd.exec(5) joins them), else
-/// beside the config file.
-pub fn place(config_file: &Path) -> PathBuf {
-    let state = std::env::var_os("STATE_DIRECTORY").unwrap_or_default();
-    let state = std::env::split_paths(&state).next();
-    match state.filter(|directory| !directory.as_os_str().is_empty()) {
-        Some(directory) => directory.join("tollgate.db"),
-        None => config_file.with_file_name("tollgate.db"),
-    }
-}
-
-/// Makes an empty file that only its owner reads. Root makes it for whom the
-/// directory belongs to: the gateway does not run as root.
-fn make(path: &Path) -> std::io::Result<()> {
-    let mut options = OpenOptions::new();
-    match options.write(true).create_new(true).mode(0o600).open(path) {
-        Ok(_) => {}
-        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => return Ok(()),
-        Err(e) => return Err(e),
-    }
-    let parent = path.parent().filter(|parent| *parent != Path::new(""));
-    let directory = std::fs::metadata(parent.unwrap_or(Path::new(".")))?;
-    if directory.uid() != std::fs::metadata(path)?.uid() {
-        let _ = chown(path, Some(directory.uid()), Some(directory.gid()));
-    }
-    Ok(())
 }
 
 fn stored(moment: Moment) -> i64 {

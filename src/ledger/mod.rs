@@ -30,7 +30,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-pub use database::{Durability, MEMORY, OpenError};
+pub use database::{Durability, MEMORY, OpenError, place};
 pub use entry::{Attempt, Intent, Settlement, UsageSource};
 pub use query::{Answer, By, Filter, Question, Row, moment};
 pub use queue::{Health, Need, Unavailable};

@@ -149,9 +149,14 @@ impl Queue {
         Ok(())
     }
 
-    /// Takes anything else in, always.
+    /// Takes anything else in, always; but once the writer is gone, nobody is
+    /// left to tell.
     pub fn add(&self, item: Item) {
-        self.push(self.state(), item);
+        let state = self.state();
+        if state.stage == Stage::Closed && matches!(item, Item::Flush(_) | Item::Read(_)) {
+            return;
+        }
+        self.push(state, item);
     }
 
     fn push(&self, mut state: MutexGuard<'_, State>, item: Item) {
@@ -260,7 +265,11 @@ impl Queue {
 
     /// For the writer: it ends, whatever is left.
     pub fn ended(&self) {
-        self.state().stage = Stage::Closed;
+        let mut state = self.state();
+        state.stage = Stage::Closed;
+        let is_told = |waiting: &Waiting| matches!(waiting.item, Item::Flush(_) | Item::Read(_));
+        state.waiting.retain(|waiting| !is_told(waiting));
+        drop(state);
         self.closed.notify_all();
     }
 }

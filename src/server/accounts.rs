@@ -5,7 +5,7 @@ use super::House;
 use crate::admission::{Clock, Limiter};
 use crate::config::{self, Durability, OnFailure};
 use crate::gateway::Accounts;
-use crate::ledger::{self, Ledger, MEMORY, Settings, keys};
+use crate::ledger::{self, Ledger, MEMORY, Settings};
 use crate::meter::tokens;
 use crate::reload::Source;
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ use std::sync::Arc;
 pub(super) fn file(source: &Source, config: &config::Ledger) -> PathBuf {
     match (&config.path, source) {
         (Some(path), _) => path.clone(),
-        (None, Source::File(path)) => keys::place(path),
+        (None, Source::File(path)) => ledger::place(path),
         (None, Source::Embedded { .. }) => MEMORY.into(),
     }
 }
@@ -47,7 +47,7 @@ pub(super) fn open(source: &Source, config: &config::Ledger) -> Result<Accounts,
     Ok(Accounts {
         limiter: Limiter::new(),
         clock: Clock::starting(recovery.latest.unwrap_or_default()),
-        ledger,
+        ledger: Arc::new(ledger),
         buffers: config.on_failure == OnFailure::Buffer,
     })
 }

@@ -229,6 +229,7 @@ fn add_services(server: &mut Server, house: &House, certificates: Vec<Arc<Certif
             metrics: Arc::clone(&house.metrics),
             status: status::status(house),
             look: status::look(house),
+            ledger: Arc::clone(&house.accounts.ledger),
             keys: admin::Keys::new(Arc::clone(&house.table), house.keys.clone()),
         },
     ));

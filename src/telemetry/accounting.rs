@@ -241,7 +241,7 @@ mod tests {
             left: 0,
             retry_after: None,
             why: Why::Exhausted,
-            standing: Standing::default(),
+            standing: Box::new(Standing::default()),
         };
         for rule in ["all", "key:a:requests:1m", "key:b:requests:1m"] {
             metrics.accounting.refused(&refusal(rule));

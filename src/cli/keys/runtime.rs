@@ -6,8 +6,9 @@ use super::super::{EX_CONFIG, fail, print, remark};
 use crate::config::{self, Config, printable};
 use crate::identity::{KeyRing, Priority};
 use crate::ledger::keys::{
-    Actor, Made, Order, Refused, Rights, Shown, Store, moment, overlap, place, read_file, rfc3339,
+    Actor, Made, Order, Refused, Rights, Shown, Store, moment, overlap, read_file, rfc3339,
 };
+use crate::ledger::place;
 use crate::reload;
 use crate::table::RoutingTable;
 use crate::units::{Allowance, Moment};

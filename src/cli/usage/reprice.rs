@@ -3,7 +3,7 @@
 use super::super::{fail, prices, print};
 use super::{at, now};
 use crate::config::printable;
-use crate::ledger::keys::place;
+use crate::ledger::place;
 use crate::ledger::{self, Changes, Mode, Period};
 use crate::units::Moment;
 use std::collections::HashMap;
