@@ -48,6 +48,7 @@ mod http2_tls;
 mod inbound;
 mod keys;
 mod metrics;
+mod monitoring;
 mod packaging;
 mod prices;
 mod reload;

@@ -1,0 +1,75 @@
+//! What is shipped for Prometheus and Grafana: rules that promtool takes and that fire when they should, and a dashboard
+//! whose every metric the gateway has.
+
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use crate::gateway::{Gateway, simple};
+use crate::provider::{Provider, chat};
+use crate::tool;
+
+fn shipped(path: &str) -> String {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(path);
+    path.to_str().expect("UTF-8").to_owned()
+}
+
+#[test]
+fn promtool_takes_the_alerts_and_they_fire_when_they_should() {
+    for arguments in [
+        ["check", "rules", "conf/prometheus/alerts.yml"],
+        ["test", "rules", "tests/prometheus/alerts_test.yml"],
+    ] {
+        let [verb, what, file] = arguments;
+        let ran = tool::run("promtool", &[verb, what, &shipped(file)], b"");
+        assert!(ran.success, "{}{}", ran.stdout, ran.stderr);
+    }
+}
+
+/// Names of tollgate's metrics in a text.
+fn named(text: &str) -> BTreeSet<String> {
+    let is_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    let words = text.split(|c: char| !is_name(c));
+    let ours = words.filter(|word| word.starts_with("tollgate_"));
+    ours.map(|name| name.trim_end_matches("_bucket").to_owned())
+        .collect()
+}
+
+#[test]
+fn every_metric_of_the_dashboard_and_the_alerts_exists() {
+    let provider = Provider::start(chat("ok"));
+    let gateway = Gateway::start(&simple(&provider));
+    let declared = std::fs::read_dir(shipped("src/telemetry")).expect("the tree");
+    let declared: String = declared
+        .map(|file| std::fs::read_to_string(file.expect("a file").path()).expect("UTF-8"))
+        .collect();
+    let known = named(&declared);
+    let shown = named(&gateway.metrics());
+    assert!(shown.is_subset(&known), "{shown:?}");
+    let dashboard = std::fs::read_to_string(shipped("conf/grafana/tollgate.json")).unwrap();
+    let alerts = std::fs::read_to_string(shipped("conf/prometheus/alerts.yml")).unwrap();
+    for name in named(&dashboard).into_iter().chain(named(&alerts)) {
+        assert!(known.contains(&name), "there is no {name}");
+    }
+}
+
+#[test]
+fn the_dashboard_is_one_that_grafana_loads() {
+    let text = std::fs::read_to_string(shipped("conf/grafana/tollgate.json")).unwrap();
+    let dashboard: Value = serde_json::from_str(&text).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap();
+    let ids: BTreeSet<_> = panels.iter().map(|p| p["id"].as_u64().unwrap()).collect();
+    assert_eq!(ids.len(), panels.len(), "each panel has an id of its own");
+    for panel in panels {
+        let place = &panel["gridPos"];
+        let (x, w) = (place["x"].as_u64().unwrap(), place["w"].as_u64().unwrap());
+        assert!(x + w <= 24, "{panel}");
+        if panel["type"] == "row" {
+            continue;
+        }
+        for target in panel["targets"].as_array().unwrap() {
+            assert!(!target["expr"].as_str().unwrap().is_empty());
+            assert_eq!(target["datasource"]["uid"], "${datasource}");
+        }
+    }
+}
