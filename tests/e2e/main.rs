@@ -14,6 +14,7 @@
     reason = "a failed assertion is a test's way to speak, in its instruments too"
 )]
 
+mod accounts;
 mod client;
 mod gate;
 mod gateway;
@@ -30,6 +31,7 @@ mod bedrock_stream;
 mod body;
 mod breaker;
 mod broken_streams;
+mod budgets;
 mod cli;
 mod compatible;
 mod credential_aws;
