@@ -9,6 +9,7 @@
 use super::authority::Authority;
 use super::exchange::{self, Exchanged};
 use super::failure::{Failure, classify, lacks_counter};
+use super::heard::Heard;
 use super::held;
 use super::passing::Faults;
 use super::phases::{Phase, Stopwatch};
@@ -71,6 +72,8 @@ pub struct Plan {
     /// When it is cut off for the sake of another candidate.
     pub cut: Option<Instant>,
     pub watch: Arc<Stopwatch>,
+    /// What nobody is served from yet.
+    pub heard: Arc<Heard>,
 }
 
 impl Plan {
@@ -345,6 +348,7 @@ async fn collect(plan: &Plan, mut open: Open, mut by: Instant) -> Result<Bytes, 
     let mut total = 0_usize;
     while let Some(piece) = read(&mut open, by).await? {
         by = Instant::now() + plan.timeouts.idle;
+        plan.heard.piece(piece.len());
         total = total.saturating_add(piece.len());
         if total > plan.table.limits.response {
             open.cancel().await;
@@ -361,6 +365,7 @@ async fn collect(plan: &Plan, mut open: Open, mut by: Instant) -> Result<Bytes, 
             (Some(_), Some(all)) => all.extend_from_slice(&piece),
         }
     }
+    plan.heard.whole();
     open.release(&plan.connector).await;
     Ok(joined.map(BytesMut::freeze).or(first).unwrap_or_default())
 }

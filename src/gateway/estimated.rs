@@ -44,6 +44,8 @@ enum Worth {
     True(Usage),
     /// True as far as the bound goes.
     Within(Usage),
+    /// True if nothing was said, which takes a look at what came.
+    Silent(Usage),
     Nothing,
 }
 
@@ -52,7 +54,9 @@ pub fn needs_counting(charge: &Charge) -> bool {
     match &charge.due {
         Due::Nothing => false,
         Due::Sent => charge.input > 0,
-        Due::Answer(tally) => matches!(worth(tally, charge), Worth::Nothing),
+        Due::Answer(tally) => {
+            matches!(worth(tally, charge), Worth::Nothing | Worth::Silent(_))
+        }
     }
 }
 
@@ -65,19 +69,21 @@ pub fn part(charge: &Charge, price: Option<&Arc<Price>>, prompt: &Prompt, model:
     let (usage, source) = match &charge.due {
         Due::Nothing => return Part::default(),
         Due::Sent => (read(), UsageSource::Estimated),
-        Due::Answer(tally) => match worth(tally, charge) {
-            Worth::True(usage) => (usage, UsageSource::Provider),
-            Worth::Within(usage) => (usage, UsageSource::Estimated),
-            Worth::Nothing => {
-                let said = tally.tokens(model).max(u64::from(tally.has_content()));
-                let completion = said.min(charge.output);
-                let usage = Usage {
-                    completion,
-                    ..read()
-                };
-                (usage, UsageSource::Estimated)
+        Due::Answer(tally) => {
+            let said = |least: u64| Usage {
+                completion: tally.tokens(model).max(least).min(charge.output),
+                ..read()
+            };
+            match worth(tally, charge) {
+                Worth::True(usage) => (usage, UsageSource::Provider),
+                Worth::Within(usage) => (usage, UsageSource::Estimated),
+                Worth::Silent(usage) => match said(0) {
+                    Usage { completion: 0, .. } => (usage, UsageSource::Provider),
+                    counted => (counted, UsageSource::Estimated),
+                },
+                Worth::Nothing => (said(u64::from(tally.has_content())), UsageSource::Estimated),
             }
-        },
+        }
     };
     Part {
         usage,
@@ -92,7 +98,7 @@ pub fn part(charge: &Charge, price: Option<&Arc<Price>>, prompt: &Prompt, model:
 pub fn cost_if_told(charge: &Charge, tally: &Tally, price: &Price) -> Option<MicroUsd> {
     match worth(tally, charge) {
         Worth::True(usage) | Worth::Within(usage) => Some(price.cost(&usage)),
-        Worth::Nothing => None,
+        Worth::Silent(_) | Worth::Nothing => None,
     }
 }
 
@@ -111,6 +117,10 @@ fn worth(tally: &Tally, charge: &Charge) -> Worth {
         return Worth::Nothing;
     }
     if usage.prompt <= charge.input && usage.completion <= charge.output {
+        let is_silent = usage.completion == 0 && usage.images == 0;
+        if is_silent && charge.output > 0 && tally.has_content() {
+            return Worth::Silent(usage);
+        }
         return Worth::True(usage);
     }
     Worth::Within(Usage {
@@ -188,6 +198,25 @@ mod tests {
             assert_eq!((completion, source), (3, UsageSource::Estimated));
             assert!((3..20).contains(&prompt), "{prompt}");
         }
+    }
+
+    #[test]
+    fn an_answer_of_no_tokens_is_one_that_says_nothing() {
+        let silent = |body: &'static str| {
+            let body = crate::gateway::attempt::Body::Whole(body.into());
+            let tally = Tally::of(&body, crate::chat::Operation::ChatCompletions);
+            charge(Due::Answer(Box::new(tally)))
+        };
+        let empty = silent(
+            r#"{"choices":[{"message":{"content":""}}],"usage":{"prompt_tokens":7,"completion_tokens":0}}"#,
+        );
+        assert_eq!(of(&empty), (7, 0, UsageSource::Provider));
+        let lying = silent(
+            r#"{"choices":[{"message":{"content":"one two"}}],"usage":{"prompt_tokens":7,"completion_tokens":0}}"#,
+        );
+        assert!(needs_counting(&lying));
+        assert_eq!(of(&lying).1, 2);
+        assert_eq!(of(&lying).2, UsageSource::Estimated);
     }
 
     #[test]

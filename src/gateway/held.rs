@@ -28,6 +28,7 @@ pub(super) async fn events(
     let mut reading = Reading::new(plan.operation, plan.choices);
     let mut rest = Rest::new(plan, open);
     for raw in &held {
+        plan.heard.event(plan.operation.speech(), raw);
         if let Some(Content::Last) = step(plan, &mut reading, raw)? {
             return Ok(rest.events(held, framer));
         }
@@ -37,6 +38,7 @@ pub(super) async fn events(
             .next_event()
             .map_err(|_| Failure::invalid("an event over the limit"))?
         {
+            plan.heard.event(plan.operation.speech(), &raw);
             let content = step(plan, &mut reading, &raw)?;
             held.push(raw);
             match content {
@@ -72,6 +74,7 @@ pub(super) async fn decoded(
     let mut from = 0;
     loop {
         let fresh = events.get_mut(from..).unwrap_or_default();
+        plan.heard.decoded(fresh);
         if let Some(chat::Event::Failed(failure)) = fresh
             .iter()
             .find(|event| matches!(event, chat::Event::Failed(_)))

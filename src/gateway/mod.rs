@@ -20,6 +20,7 @@ mod dispatch;
 mod estimated;
 mod exchange;
 mod failure;
+mod heard;
 mod held;
 mod intake;
 mod models;

@@ -77,6 +77,12 @@ impl Stopwatch {
         matches!(inner.phase, Phase::Head | Phase::Content | Phase::Body)
     }
 
+    /// Whether a request has gone out of whose answer only the head is there.
+    pub fn is_answered(&self) -> bool {
+        let inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        matches!(inner.phase, Phase::Content | Phase::Body)
+    }
+
     /// Where the time went, in words, the longest first: "1.7 s waiting for the
     /// first token, 0.3 s receiving the request".
     pub fn told(&self, now: Instant) -> String {

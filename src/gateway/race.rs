@@ -7,6 +7,7 @@ use super::attempt::{self, Plan, Served};
 use super::bill::{Cover, Due};
 use super::dispatch::{Way, stopped};
 use super::failure::Failure;
+use super::heard::Heard;
 use super::phases::{Phase, Stopwatch};
 use super::translate::{Lane, Sending};
 use super::trip::learn;
@@ -54,6 +55,7 @@ struct Running {
     permit: Permit,
     started: Instant,
     watch: Arc<Stopwatch>,
+    heard: Arc<Heard>,
     /// What it holds of limits and budgets.
     cover: Cover,
     future: Pin<Box<dyn Future<Output = Result<Served, Failure>> + Send>>,
@@ -110,7 +112,13 @@ impl Race<'_, '_> {
             }
         };
         self.way.trip.sides.asks(at);
-        let Some(plan) = self.plan(&start, &picked.address, Arc::clone(&watch)) else {
+        let heard = Arc::new(Heard::default());
+        let plan = self.plan(
+            &start,
+            &picked.address,
+            (Arc::clone(&watch), Arc::clone(&heard)),
+        );
+        let Some(plan) = plan else {
             cover.release();
             return Ok(None);
         };
@@ -139,6 +147,7 @@ impl Race<'_, '_> {
             permit: picked.permit,
             started: Instant::now(),
             watch,
+            heard,
             cover,
             future: Box::pin(attempt::run(plan, head)),
         });
@@ -207,7 +216,12 @@ impl Race<'_, '_> {
         Some(failure)
     }
 
-    fn plan(&self, start: &Start, address: &Arc<Address>, watch: Arc<Stopwatch>) -> Option<Plan> {
+    fn plan(
+        &self,
+        start: &Start,
+        address: &Arc<Address>,
+        (watch, heard): (Arc<Stopwatch>, Arc<Heard>),
+    ) -> Option<Plan> {
         let side = self.way.trip.sides.get(start.at)?;
         let target = &side.candidate.target;
         let request = &self.way.outgoing.request;
@@ -239,6 +253,7 @@ impl Race<'_, '_> {
             deadline,
             cut: cut.map(|after| now + after),
             watch,
+            heard,
         })
     }
 
@@ -374,7 +389,7 @@ impl Race<'_, '_> {
                 .outlasted(loser.at, loser.started.elapsed());
             self.way.trip.sides.release(loser.at);
             let attempt = self.attempt(&loser);
-            let due = due(attempt.outcome, &loser.watch);
+            let due = due(attempt.outcome, &loser);
             let charge = (loser.at, loser.cover);
             self.way.ctx.attempted_beside(attempt, charge, due);
         }
@@ -419,7 +434,7 @@ impl Race<'_, '_> {
                 );
             }
         }
-        let due = due(attempt.outcome, &run.watch);
+        let due = due(attempt.outcome, &run);
         let charge = (run.at, run.cover);
         self.way.ctx.attempted(attempt, charge, due);
         if matches!(failure.fault, Fault::Silent | Fault::SlowStart) {
@@ -433,7 +448,7 @@ impl Race<'_, '_> {
         for run in std::mem::take(&mut self.running) {
             self.way.trip.sides.release(run.at);
             let attempt = self.attempt(&run);
-            let due = due(attempt.outcome, &run.watch);
+            let due = due(attempt.outcome, &run);
             let charge = (run.at, run.cover);
             self.way.ctx.attempted(attempt, charge, due);
         }
@@ -452,18 +467,24 @@ impl Race<'_, '_> {
     }
 }
 
-/// What an attempt that did not serve anybody has to be paid for. A provider
-/// that was at work when it was left alone is paid for what it read; one that
-/// refused, or broke the connection before it said anything, is not.
-fn due(outcome: AttemptOutcome, watch: &Stopwatch) -> Due {
-    let was_at_work = matches!(
-        outcome,
+/// What an attempt that did not serve anybody has to be paid for: what was heard
+/// of its answer. A provider that was at work when it was left alone, or broke
+/// off, is paid for what it read; one that refused, or broke the connection
+/// before it answered, is not.
+fn due(outcome: AttemptOutcome, run: &Running) -> Due {
+    let heard = run.heard.take();
+    if heard.has_content() {
+        return Due::Answer(Box::new(heard));
+    }
+    let was_at_work = match outcome {
         AttemptOutcome::Timeout
-            | AttemptOutcome::Canceled
-            | AttemptOutcome::Truncated
-            | AttemptOutcome::InvalidResponse
-    );
-    match was_at_work && watch.is_sent() {
+        | AttemptOutcome::Canceled
+        | AttemptOutcome::Truncated
+        | AttemptOutcome::InvalidResponse => run.watch.is_sent(),
+        AttemptOutcome::Reset => run.watch.is_answered(),
+        _ => false,
+    };
+    match was_at_work {
         true => Due::Sent,
         false => Due::Nothing,
     }

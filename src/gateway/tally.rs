@@ -16,12 +16,18 @@ use bytes::Bytes;
 /// is taken to be as dense.
 const KEPT: usize = 64 << 10;
 
+/// Bytes of a token, where only the length of a text is known.
+const BYTES: u64 = 4;
+
 /// An answer under way.
 #[derive(Debug, Default)]
 pub struct Tally {
     reader: Reader,
     report: Option<Report>,
     kept: Vec<u8>,
+    /// A whole answer, which is not copied. Cut JSON cannot be read: all or
+    /// nothing.
+    whole: Bytes,
     /// Of what is kept and what is not.
     bytes: u64,
     form: Form,
@@ -36,6 +42,8 @@ enum Form {
     Events(Speech),
     /// A whole answer as it came.
     Body,
+    /// A part of a whole answer, of which only the length is known.
+    Piece,
 }
 
 impl Tally {
@@ -89,10 +97,14 @@ impl Tally {
         self.report = usage::whole(operation, body);
         self.form = Form::Body;
         self.bytes = body.len() as u64;
-        if self.report.is_none() || self.report == Some(Report::Unsound) {
-            // Cut JSON cannot be read: all or nothing.
-            self.kept = body.to_vec();
-        }
+        // Also where there is a report: nobody knows yet what it is worth.
+        self.whole = body.clone();
+    }
+
+    /// A part of a whole answer came.
+    pub fn piece(&mut self, bytes: usize) {
+        self.form = Form::Piece;
+        self.bytes = self.bytes.saturating_add(bytes as u64);
     }
 
     /// A whole answer was decoded.
@@ -137,7 +149,7 @@ impl Tally {
             Form::Text => self.bytes,
             // An event is a token or more, and of a few hundred bytes.
             Form::Events(_) => self.bytes / 512,
-            Form::Body => 0,
+            Form::Body | Form::Piece => 0,
         }
     }
 
@@ -147,7 +159,8 @@ impl Tally {
         let text = match self.form {
             Form::Text => String::from_utf8_lossy(&self.kept).into_owned(),
             Form::Events(speech) => texts::of_events(speech, &self.kept),
-            Form::Body => texts::of_body(&self.kept),
+            Form::Body => texts::of_body(&self.whole),
+            Form::Piece => return self.bytes.div_ceil(BYTES),
         };
         let counted = tokens::count(model, &text);
         let kept = self.kept.len() as u64;
@@ -242,5 +255,24 @@ mod tests {
         );
         tally.body(Operation::ChatCompletions, &body);
         assert_eq!((tally.report(), tally.tokens("gpt-4o")), (None, 3));
+    }
+
+    #[test]
+    fn a_whole_answer_is_read_for_its_texts_whatever_it_tells() {
+        let mut tally = Tally::default();
+        let body = Bytes::from_static(
+            br#"{"choices":[{"message":{"content":"one two three"}}],"usage":{"prompt_tokens":5,"completion_tokens":900000000}}"#,
+        );
+        tally.body(Operation::ChatCompletions, &body);
+        assert!(matches!(tally.report(), Some(Report::Told(_))));
+        assert_eq!(tally.tokens("gpt-4o"), 3);
+    }
+
+    #[test]
+    fn a_part_of_a_whole_answer_is_as_long_as_it_is() {
+        let mut tally = Tally::default();
+        tally.piece(40);
+        tally.piece(3);
+        assert_eq!((tally.tokens("gpt-4o"), tally.has_content()), (11, true));
     }
 }
