@@ -4,6 +4,7 @@
 use super::stream::Stream;
 use super::{blocks, failure};
 use crate::chat::{Answer, DecodeError, Failure, Finish, Native, Origin, Sealed, Usage, gather};
+use crate::dialect::openai_chat::shape::whole;
 use crate::wire::json;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
@@ -150,15 +151,14 @@ impl Counts {
     }
 }
 
-/// Reads a count, also one that is written as a float. Anything else is none.
+/// Reads a count, also one that is written as a float. What is there and cannot
+/// be one is 0, so that no earlier count stands for it: nobody believes in 0
+/// tokens of what was said.
 pub(super) fn number<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
-    Value::deserialize(from).map(|value| count(&value))
-}
-
-/// The cast saturates; a count that is no whole number has no better reading.
-fn count(value: &Value) -> Option<u64> {
-    let float = || value.as_f64().filter(|f| *f >= 0.0).map(|f| f as u64);
-    value.as_u64().or_else(float)
+    Ok(match Value::deserialize(from)? {
+        Value::Null => None,
+        value => Some(whole(&value).unwrap_or_default()),
+    })
 }
 
 /// A content block's type, and nothing else of it: what a block of a type that

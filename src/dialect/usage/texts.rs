@@ -7,7 +7,7 @@ use crate::wire::sse::Event;
 use serde_json::{Map, Value};
 
 /// Members whose texts are no part of what a model reads or says.
-const FORMAL: [&str; 14] = [
+const FORMAL: [&str; 15] = [
     "id",
     "type",
     "object",
@@ -20,6 +20,7 @@ const FORMAL: [&str; 14] = [
     "signature",
     "system_fingerprint",
     "service_tier",
+    "status",
     "call_id",
     "item_id",
 ];
