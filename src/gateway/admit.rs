@@ -94,7 +94,16 @@ pub async fn run(
         clamped = Some(one);
     };
     ctx.standing = bill.standing();
-    record(gateway, session, ctx, bill, request).await?;
+    let is_hard = decision.candidates.iter().any(|candidate| {
+        let subject = asked.names.subject(Some(&candidate.target));
+        let mut hard = asked.rules.iter().filter(|rule| rule.hard);
+        hard.any(|rule| rule.counts(&subject))
+    });
+    let need = match is_hard || !gateway.accounts.buffers {
+        true => Need::Durable,
+        false => Need::Buffered,
+    };
+    record(gateway, session, ctx, (bill, need), request).await?;
     Ok(clamped)
 }
 
@@ -118,16 +127,12 @@ async fn record(
     gateway: &Gateway,
     session: &mut Session,
     ctx: &mut Ctx,
-    mut bill: Bill,
+    (mut bill, need): (Bill, Need),
     request: &Request,
 ) -> Result<(), Stop> {
     let accounts = &gateway.accounts;
     let id = accounts.ledger.next_id();
     let intent = intent(id, ctx, &bill, request);
-    let need = match bill.is_hard() || !accounts.buffers {
-        true => Need::Durable,
-        false => Need::Buffered,
-    };
     let begun = vigil::watch(session, ctx, accounts.ledger.begin(intent, need)).await;
     match begun {
         Ok(Ok(())) => {

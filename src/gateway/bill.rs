@@ -313,11 +313,6 @@ impl Bill {
         self.reserved
     }
 
-    /// Whether a hard budget is among its rules.
-    pub fn is_hard(&self) -> bool {
-        self.hold.is_hard()
-    }
-
     /// Reserves what one more attempt may cost beside those that were made and
     /// those that run, under the request's rules and those of the target. `more`:
     /// input tokens beyond the request's own.
