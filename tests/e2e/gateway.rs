@@ -208,6 +208,15 @@ impl Gateway {
         })
     }
 
+    /// Starts a gateway through a program that ends as the gateway: `sh -c 'ulimit ...; exec "$@"' sh`.
+    pub fn start_through(program: &[&str], environment: &[(&str, &str)], toml: &str) -> Self {
+        Self::start_as(program, environment, |address, admin| {
+            format!(
+                "[[listen]]\naddress = \"{address}\"\n\n[admin]\nlisten = \"{admin}\"\n\n{toml}"
+            )
+        })
+    }
+
     /// Starts a gateway from the whole text of a config, made from its address and its admin address.
     pub fn start_from(text: impl Fn(SocketAddr, SocketAddr) -> String) -> Self {
         Self::start_all(&[], text)
@@ -221,9 +230,17 @@ impl Gateway {
         environment: &[(&str, &str)],
         text: impl Fn(SocketAddr, SocketAddr) -> String,
     ) -> Self {
+        Self::start_as(&[], environment, text)
+    }
+
+    fn start_as(
+        program: &[&str],
+        environment: &[(&str, &str)],
+        text: impl Fn(SocketAddr, SocketAddr) -> String,
+    ) -> Self {
         let mut failures = String::new();
         for _ in 0..4 {
-            match Self::try_start(environment, &text) {
+            match Self::try_start(program, environment, &text) {
                 Ok(gateway) => return gateway,
                 Err(failure) => failures.push_str(&failure),
             }
@@ -232,6 +249,7 @@ impl Gateway {
     }
 
     fn try_start(
+        program: &[&str],
         environment: &[(&str, &str)],
         text: impl Fn(SocketAddr, SocketAddr) -> String,
     ) -> Result<Self, String> {
@@ -240,8 +258,9 @@ impl Gateway {
         let admin = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let config = directory.join("tollgate.toml");
         fs::write(&config, text(address, admin)).expect("the config cannot be written");
-        let mut child = Command::new(BINARY)
-            .args(["run", "-c"])
+        let words = [program, &[BINARY, "run", "-c"]].concat();
+        let mut child = Command::new(words[0])
+            .args(&words[1..])
             .arg(&config)
             .env(SECRET_VARIABLE, SECRET)
             .envs(environment.iter().copied())
