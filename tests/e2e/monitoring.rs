@@ -31,8 +31,12 @@ fn named(text: &str) -> BTreeSet<String> {
     let is_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
     let words = text.split(|c: char| !is_name(c));
     let ours = words.filter(|word| word.starts_with("tollgate_"));
-    ours.map(|name| name.trim_end_matches("_bucket").to_owned())
-        .collect()
+    let base = |name: &str| {
+        let suffixes = ["_bucket", "_sum", "_count"];
+        let found = suffixes.iter().find_map(|end| name.strip_suffix(end));
+        found.unwrap_or(name).to_owned()
+    };
+    ours.map(base).collect()
 }
 
 #[test]
