@@ -26,13 +26,13 @@
 //!
 //! # Who knows whom
 //!
-//! `units, error <- wire <- chat <- dialect <- {route, identity} <- credential <-
+//! `units, error <- wire <- chat <- dialect <- {route, identity} <- fetch <- credential <-
 //! table <- gateway <- server, reload <- cli`. `config` is what the operator wrote and
 //! is read by `table`, `telemetry`, `server`, `cli`, `reload` and `drill` (which
 //! copies a part of it for a gateway of its own) only; requests read
 //! [`table::RoutingTable`]. Pingora is named where bytes meet sockets:
 //! `gateway`, `server`, `admin`, `demo`, the endpoints and health checks of
-//! `route`, the fetching of `credential` (it goes over the same connector), and
+//! `route`, `fetch` (what the gateway asks for itself goes over the same connector), and
 //! the table's compiler that configures them. `wire`, `chat`,
 //! `dialect` and `route::decide` are sans-IO. `tests/tidy.rs` keeps this.
 //!
@@ -72,6 +72,7 @@ pub mod demo;
 pub mod dialect;
 pub mod drill;
 pub mod error;
+pub mod fetch;
 pub mod gateway;
 pub mod identity;
 pub mod ledger;

@@ -17,13 +17,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The rooms from the ground up. A room may know the rooms below it, never one above or beside it.
-const STOREYS: [&[&str]; 12] = [
+const STOREYS: [&[&str]; 13] = [
     &["units", "error"],
     &["config", "wire"],
     &["chat"],
     &["dialect"],
     &["identity", "tls"],
     &["route", "meter", "admission", "ledger"],
+    &["fetch"],
     &["credential"],
     &["telemetry"],
     &["table"],
@@ -45,7 +46,7 @@ const NEIGHBOURS: [(&str, &str); 4] = [
 const CONFIG_READERS: [&str; 7] = ["table", "cli", "reload", "server", "drill", "lib", "main"];
 
 /// Where Pingora may be named. The table is among them because it builds, once for all requests, the options with
-/// which the gateway connects; `fetch`, because credentials are fetched with the connector that requests go over.
+/// which the gateway connects; `fetch`, because what the gateway asks for itself goes over the connector that requests go over.
 const PINGORA: [&str; 11] = [
     "src/gateway/",
     "src/admin/",
@@ -57,7 +58,7 @@ const PINGORA: [&str; 11] = [
     "src/route/balance",
     "src/route/health",
     "src/route/endpoint",
-    "src/credential/fetch",
+    "src/fetch",
 ];
 
 const FILE_LINES: usize = 600;

@@ -5,8 +5,8 @@
 //! to anybody who can make a machine send a GET), and the endpoint that ECS and
 //! EKS give to a container.
 
-use super::fetch::{Answer, Question, Url};
 use super::{Lease, Outgoing, Problem, Value, sensitive, unix};
+use crate::fetch::{Answer, Question, Url};
 use crate::wire::sigv4::{self, Credentials, Scope, Time};
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
 use http::{HeaderName, HeaderValue};
@@ -130,7 +130,7 @@ impl Source {
             Origin::Container(url, authorization) => {
                 let mut headers = Vec::new();
                 if let Some(value) = authorization.value().await? {
-                    headers.push(("authorization", value));
+                    headers.push((AUTHORIZATION, value));
                 }
                 let answer = get(url, headers).await?;
                 keys(url, &answer)
@@ -265,13 +265,14 @@ async fn instance(base: &Url) -> Result<Lease, Problem> {
         method: "PUT",
         url: &url,
         headers: vec![(
-            "x-aws-ec2-metadata-token-ttl-seconds",
+            HeaderName::from_static("x-aws-ec2-metadata-token-ttl-seconds"),
             HeaderValue::from_static(SESSION),
         )],
         body: Zeroizing::default(),
     };
     let session = sensitive(text(&url, &succeeded(&url, session.ask().await?)?)?)?;
-    let header = || vec![("x-aws-ec2-metadata-token", session.clone())];
+    let name = HeaderName::from_static("x-aws-ec2-metadata-token");
+    let header = || vec![(name.clone(), session.clone())];
     let roles = base.join("/latest/meta-data/iam/security-credentials/");
     let role = get(&roles, header()).await?;
     let role = text(&roles, &role)?.lines().next().unwrap_or_default();
@@ -288,7 +289,7 @@ fn is_role(name: &str) -> bool {
     (1..=128).contains(&name.len()) && name.bytes().all(plain) && !name.starts_with('.')
 }
 
-async fn get(url: &Url, headers: Vec<(&'static str, HeaderValue)>) -> Result<Answer, Problem> {
+async fn get(url: &Url, headers: Vec<(HeaderName, HeaderValue)>) -> Result<Answer, Problem> {
     let question = Question {
         method: "GET",
         url,
@@ -345,7 +346,12 @@ mod tests {
     fn lease(body: &str) -> Result<Lease, Problem> {
         let body = Zeroizing::new(body.as_bytes().to_vec());
         let url = Url::parse("http://127.0.0.1/x").unwrap();
-        keys(&url, &Answer { status: 200, body })
+        let answer = Answer {
+            status: 200,
+            retry_after: None,
+            body,
+        };
+        keys(&url, &answer)
     }
 
     #[test]

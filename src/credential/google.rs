@@ -4,12 +4,12 @@
 //! A service account signs an assertion (RFC 7523) with its own key; the token
 //! endpoint takes it for a token. Time is an argument, in Unix seconds.
 
-use super::fetch::{Answer, Question, Url};
 use super::{Lease, Problem, Value, sensitive, unix};
+use crate::fetch::{Answer, Question, Url};
 use crate::wire::percent;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue};
 use ring::rand::SystemRandom;
 use ring::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
@@ -220,8 +220,8 @@ impl Source {
                 let question = Question {
                     method: "POST",
                     url,
-                    headers: vec![("content-type", HeaderValue::from_static(form))],
-                    body: account.form(now)?,
+                    headers: vec![(CONTENT_TYPE, HeaderValue::from_static(form))],
+                    body: Zeroizing::new(account.form(now)?.as_bytes().to_vec()),
                 };
                 self.read(url, &question.ask().await?, now)
             }
@@ -230,7 +230,10 @@ impl Source {
                 let question = Question {
                     method: "GET",
                     url: &url,
-                    headers: vec![("metadata-flavor", HeaderValue::from_static("Google"))],
+                    headers: vec![(
+                        HeaderName::from_static("metadata-flavor"),
+                        HeaderValue::from_static("Google"),
+                    )],
                     body: Zeroizing::default(),
                 };
                 self.read(&url, &question.ask().await?, now)

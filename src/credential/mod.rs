@@ -13,17 +13,17 @@
 //! operator's credential file, never from a client. No secret is logged, and
 //! what holds one prints none and is wiped when dropped.
 //!
-//! [`held`] is the state, [`aws`] and [`google`] know the sources, `fetch`
-//! speaks HTTP to them.
+//! [`held`] is the state, [`aws`] and [`google`] know the sources, and
+//! [`crate::fetch`] speaks HTTP to them.
 
 pub mod aws;
-mod fetch;
 pub mod google;
 mod held;
 
-pub use fetch::Url;
+pub use crate::fetch::Url;
 pub use held::{Lease, Value};
 
+use crate::fetch::Unanswered;
 use held::{Held, Look};
 use http::{HeaderName, HeaderValue};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -52,6 +52,16 @@ pub enum Problem {
     Unusable(&'static str),
     #[error("the fetch broke off")]
     BrokenOff,
+}
+
+impl From<Unanswered> for Problem {
+    fn from(unanswered: Unanswered) -> Self {
+        match unanswered {
+            Unanswered::Unreachable(place, why) => Self::Unreachable(place, why),
+            Unanswered::Silent(place) => Self::Silent(place),
+            Unanswered::TooLong(place) => Self::NoCredential(place),
+        }
+    }
 }
 
 /// Where a credential comes from. Equal sources give the same credential.

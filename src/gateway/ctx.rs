@@ -270,7 +270,14 @@ impl Ctx {
     /// Writes an attempt down, with what it holds and has to be paid for; the
     /// last one names the provider. One that succeeded is counted when the
     /// request is settled: it may yet break.
-    pub(super) fn attempted(&mut self, attempt: Attempt, (at, cover): (usize, Cover), due: Due) {
+    pub(super) fn attempted(
+        &mut self,
+        mut attempt: Attempt,
+        (at, cover): (usize, Cover),
+        due: Due,
+    ) {
+        // It is written down when it ends.
+        attempt.began = self.started.elapsed().saturating_sub(attempt.duration);
         if let Some(bill) = &mut self.bill {
             bill.charge(at, cover, due);
         }

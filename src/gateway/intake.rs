@@ -12,6 +12,7 @@ use super::trace::{TraceParent, request_id};
 use crate::chat::{Media, Operation};
 use crate::error::{ErrorKind, GatewayError};
 use crate::identity::Principal;
+use crate::telemetry::Traces;
 use crate::units::Moment;
 use bytes::{BufMut, Bytes, BytesMut};
 use http::header::{
@@ -43,11 +44,12 @@ pub struct Call {
 const FIRST_GUESS: usize = 64 << 10;
 
 /// Writes down who came and under which ids, before anything can be refused.
-pub fn arrive(session: &Session, ctx: &mut Ctx) {
+pub fn arrive(session: &Session, ctx: &mut Ctx, traces: &Traces) {
     let head = session.req_header();
     ctx.arrived(session);
     ctx.request_id = request_id(one(head, "x-request-id"));
-    ctx.trace = TraceParent::continue_or_start(one(head, "traceparent"));
+    let sent = one(head, "traceparent");
+    ctx.trace = TraceParent::continue_or_start(sent, |id| traces.samples(id));
 }
 
 /// Reads the head: sizes, host, what is asked for.

@@ -55,7 +55,7 @@ use crate::error::{ErrorKind, GatewayError};
 use crate::identity::Principal;
 use crate::route::standing::Board;
 use crate::table::{Refusal, RoutingTable};
-use crate::telemetry::{AccessLog, Metrics};
+use crate::telemetry::{AccessLog, Metrics, Traces};
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use intake::Asked;
@@ -83,6 +83,7 @@ pub struct Gateway {
     table: Arc<ArcSwap<RoutingTable>>,
     metrics: Arc<Metrics>,
     access_log: Arc<AccessLog>,
+    traces: Arc<Traces>,
     board: Arc<Board>,
     accounts: Arc<Accounts>,
     connector: Arc<Connector>,
@@ -116,6 +117,7 @@ impl Gateway {
         table: Arc<ArcSwap<RoutingTable>>,
         metrics: Arc<Metrics>,
         access_log: Arc<AccessLog>,
+        traces: Arc<Traces>,
         board: Arc<Board>,
         accounts: Arc<Accounts>,
         ending: Ending,
@@ -125,6 +127,7 @@ impl Gateway {
             table,
             metrics,
             access_log,
+            traces,
             board,
             accounts,
             connector,
@@ -134,7 +137,7 @@ impl Gateway {
 
     /// Every step of a request, in order.
     async fn serve(&self, session: &mut Session, ctx: &mut Ctx) -> Result<(), Stop> {
-        intake::arrive(session, ctx);
+        intake::arrive(session, ctx, &self.traces);
         ctx.admit()?;
         let asked = intake::head(session, ctx)?;
         let who = intake::identify(session, ctx)?;

@@ -204,6 +204,7 @@ impl Race<'_, '_> {
         let origins = &target.provider.pool.spec().origins;
         let attempt = Attempt {
             provider: Arc::clone(&target.provider.name),
+            dialect: target.provider.dialect.name(),
             model: target.model.as_str().into(),
             endpoint: origins.first().map_or("", |(o, _)| &o.url).into(),
             outcome: failure.outcome(),
@@ -458,6 +459,7 @@ impl Race<'_, '_> {
         let target = self.way.trip.sides.get(run.at).map(|s| &s.candidate.target);
         Attempt {
             provider: target.map_or_else(|| "".into(), |t| Arc::clone(&t.provider.name)),
+            dialect: target.map_or("", |t| t.provider.dialect.name()),
             model: target.map_or("", |t| &t.model).into(),
             endpoint: run.address.origin.url.as_str().into(),
             outcome: AttemptOutcome::Canceled,

@@ -1,5 +1,6 @@
 //! The end of every request, on every exit: what it comes to, budgets, ledger,
-//! metrics, access log, one line for the operator when something is wrong.
+//! metrics, access log, traces, one line for the operator when something is
+//! wrong.
 //!
 //! Where tokens have to be counted first, all of this happens on a thread beside
 //! the path of requests; the request counts as in flight until it is done.
@@ -10,7 +11,7 @@ use super::{Accounts, Ctx, Gateway};
 use crate::admission::Load;
 use crate::ledger::{self, Settlement, UsageSource};
 use crate::telemetry::metrics::Counted;
-use crate::telemetry::{AccessLog, Metrics, Outcome, Record};
+use crate::telemetry::{AccessLog, Metrics, Outcome, Record, Traces};
 use std::sync::Arc;
 
 /// Tells what became of the request, once.
@@ -25,6 +26,7 @@ pub fn run(gateway: &Gateway, ctx: &mut Ctx) {
     let record = Record {
         request_id: std::mem::take(&mut ctx.request_id),
         trace_id: Some(std::mem::take(&mut ctx.trace.trace_id)),
+        span: std::mem::take(&mut ctx.trace.span),
         duration: ctx.started.elapsed(),
         ..std::mem::take(&mut ctx.record)
     };
@@ -33,6 +35,7 @@ pub fn run(gateway: &Gateway, ctx: &mut Ctx) {
         trouble: ctx.trouble.take(),
         metrics: Arc::clone(&gateway.metrics),
         access_log: Arc::clone(&gateway.access_log),
+        traces: Arc::clone(&gateway.traces),
         accounts: Arc::clone(&gateway.accounts),
         in_flight: ctx.leave(),
     };
@@ -52,6 +55,7 @@ struct Ending {
     trouble: Option<String>,
     metrics: Arc<Metrics>,
     access_log: Arc<AccessLog>,
+    traces: Arc<Traces>,
     accounts: Arc<Accounts>,
     /// The request's place among those in flight.
     in_flight: Option<Counted>,
@@ -121,6 +125,7 @@ impl Ending {
         }
         self.metrics.request_finished(record);
         self.access_log.write(record);
+        self.traces.tell(self.record);
         drop(self.in_flight);
     }
 }

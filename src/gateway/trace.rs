@@ -1,5 +1,7 @@
 //! Request ids and W3C trace context.
 
+use crate::telemetry::Span;
+
 /// A request id that may go into headers and logs: what a client sent if it is
 /// harmless, else one of our own.
 pub fn request_id(sent: Option<&[u8]>) -> String {
@@ -21,41 +23,72 @@ fn is_id_byte(b: u8) -> bool {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TraceParent {
     pub trace_id: String,
-    /// This gateway's own span.
-    pub span_id: String,
+    /// This gateway's own span, and the client's.
+    pub span: Span,
     flags: String,
     /// Whether the trace is the client's.
     pub continued: bool,
 }
 
 impl TraceParent {
-    /// Continues the client's trace, or starts one.
-    pub fn continue_or_start(sent: Option<&[u8]>) -> Self {
-        let span_id = hex(&random::<8>());
+    /// Continues the client's trace, or starts one, which is kept if `sample`
+    /// says so of its id. What the client says of its own is left as it is.
+    pub fn continue_or_start(sent: Option<&[u8]>, sample: impl FnOnce(&str) -> bool) -> Self {
         let sent = sent
             .and_then(|s| std::str::from_utf8(s).ok())
             .and_then(parse);
         let continued = sent.is_some();
-        let (trace_id, flags) = match sent {
-            Some((trace_id, flags)) => (trace_id.to_owned(), flags.to_owned()),
-            None => (hex(&random::<16>()), "01".to_owned()),
+        let id = hex(&random::<8>());
+        let Some(Sent {
+            trace,
+            parent,
+            flags,
+        }) = sent
+        else {
+            let trace_id = hex(&random::<16>());
+            let sampled = sample(&trace_id);
+            return Self {
+                trace_id,
+                span: Span {
+                    id,
+                    parent: None,
+                    sampled,
+                },
+                flags: if sampled { "01" } else { "00" }.to_owned(),
+                continued,
+            };
         };
         Self {
-            trace_id,
-            span_id,
-            flags,
+            trace_id: trace.to_owned(),
+            span: Span {
+                id,
+                parent: Some(parent.to_owned()),
+                sampled: u8::from_str_radix(flags, 16).is_ok_and(|flags| flags & SAMPLED != 0),
+            },
+            flags: flags.to_owned(),
             continued,
         }
     }
 
     /// The header's value, with our span as the parent.
     pub fn header(&self) -> String {
-        format!("00-{}-{}-{}", self.trace_id, self.span_id, self.flags)
+        format!("00-{}-{}-{}", self.trace_id, self.span.id, self.flags)
     }
 }
 
-/// Trace id and flags, if well-formed.
-fn parse(header: &str) -> Option<(&str, &str)> {
+/// What a client's header says.
+#[derive(Debug, PartialEq, Eq)]
+struct Sent<'a> {
+    trace: &'a str,
+    parent: &'a str,
+    flags: &'a str,
+}
+
+/// The flag for a trace that is kept (W3C Trace Context, section 3.2.2.5).
+const SAMPLED: u8 = 1;
+
+/// The fields of the header, if well-formed.
+fn parse(header: &str) -> Option<Sent<'_>> {
     let mut fields = header.split('-');
     let (version, trace, parent, flags) = (
         fields.next()?,
@@ -78,7 +111,11 @@ fn parse(header: &str) -> Option<(&str, &str)> {
         && hex(parent, 16)
         && !zero(parent)
         && hex(flags, 2))
-    .then_some((trace, flags))
+    .then_some(Sent {
+        trace,
+        parent,
+        flags,
+    })
 }
 
 /// Random bytes for ids. Ids need to be unique, not secret, so when the
@@ -139,10 +176,30 @@ mod tests {
     #[test]
     fn a_trace_is_continued_with_our_span() {
         let sent = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-        let t = TraceParent::continue_or_start(Some(sent));
+        let t = TraceParent::continue_or_start(Some(sent), |_| panic!("the client has decided"));
         assert_eq!(t.trace_id, "4bf92f3577b34da6a3ce929d0e0e4736");
-        assert_ne!(t.span_id, "00f067aa0ba902b7");
+        assert_ne!(t.span.id, "00f067aa0ba902b7");
+        assert_eq!(t.span.parent.as_deref(), Some("00f067aa0ba902b7"));
+        assert!(t.span.sampled);
         assert!(parse(&t.header()).is_some());
+    }
+
+    #[test]
+    fn whether_a_trace_is_kept_is_said_in_its_flags() {
+        for (flags, kept) in [("00", false), ("01", true), ("02", false), ("ff", true)] {
+            let sent = format!("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-{flags}");
+            let t = TraceParent::continue_or_start(Some(sent.as_bytes()), |_| !kept);
+            assert_eq!(t.span.sampled, kept, "{flags}");
+            assert!(t.header().ends_with(&format!("-{flags}")));
+        }
+        for kept in [false, true] {
+            let t = TraceParent::continue_or_start(None, |id| {
+                assert_eq!(id.len(), 32);
+                kept
+            });
+            assert_eq!((t.span.sampled, t.span.parent), (kept, None));
+            assert_eq!(t.flags, if kept { "01" } else { "00" });
+        }
     }
 
     #[test]
@@ -157,9 +214,9 @@ mod tests {
             "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-x",
         ] {
             assert_eq!(parse(bad), None, "{bad}");
-            assert!(
-                parse(&TraceParent::continue_or_start(Some(bad.as_bytes())).header()).is_some()
-            );
+            let started = TraceParent::continue_or_start(Some(bad.as_bytes()), |_| true);
+            assert!(parse(&started.header()).is_some());
+            assert!(!started.continued);
         }
     }
 }

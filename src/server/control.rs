@@ -6,6 +6,7 @@ use crate::ledger::Ledger;
 use crate::reload::Reloader;
 use crate::route::balance::{Pool, RESOLVE_EVERY};
 use crate::table::RoutingTable;
+use crate::telemetry::Traces;
 use async_trait::async_trait;
 use pingora_core::server::ShutdownWatch;
 use pingora_core::services::background::BackgroundService;
@@ -53,6 +54,7 @@ pub struct Stopping {
     pub ending: watch::Sender<bool>,
     /// Closed last, when nothing can be added to them any more.
     pub accounts: Arc<Accounts>,
+    pub traces: Arc<Traces>,
 }
 
 /// Writes what the ledger still has in memory.
@@ -137,6 +139,7 @@ impl Control {
         log::info!("stopped");
         self.reloader.access_log.shutdown();
         close(&self.stopping.accounts.ledger);
+        self.stopping.traces.shutdown();
         std::process::exit(0);
     }
 

@@ -6,6 +6,7 @@ mod control;
 mod front;
 mod keys;
 mod status;
+mod traces;
 
 use crate::admin::{self, Admin};
 use crate::config::{self, Config, Listen};
@@ -16,7 +17,7 @@ pub use crate::reload::Source;
 use crate::reload::{self, Reloader};
 use crate::route::standing::Board;
 use crate::table::RoutingTable;
-use crate::telemetry::{AccessLog, Metrics, access_log};
+use crate::telemetry::{AccessLog, Metrics, Traces, access_log};
 use crate::tls::{Certificate, Resolver};
 use arc_swap::ArcSwap;
 use control::{Control, FAREWELL, Stopping};
@@ -47,6 +48,7 @@ struct House {
     table: Arc<ArcSwap<RoutingTable>>,
     metrics: Arc<Metrics>,
     access_log: Arc<AccessLog>,
+    traces: Arc<Traces>,
     board: Arc<Board>,
     accounts: Arc<Accounts>,
     /// Keys that are made at runtime; `None` where there is no file for them.
@@ -82,6 +84,7 @@ fn serve(source: Source, config: Config, table: RoutingTable) -> Result<(), Stri
     reload::announce(&metrics, &board, &table);
     let access_log = AccessLog::start(&log_output(&config), Arc::clone(&metrics))
         .map_err(|e| format!("access log: {e}"))?;
+    let traces = traces::start(&config.traces, &metrics)?;
     let accounts = Arc::new(accounts::open(&source, &config.ledger)?);
     accounts::warm();
     let keys = keys::live(&source, &config, &table);
@@ -98,6 +101,7 @@ fn serve(source: Source, config: Config, table: RoutingTable) -> Result<(), Stri
         table: Arc::new(ArcSwap::from_pointee(table)),
         metrics,
         access_log: Arc::new(access_log),
+        traces: Arc::new(traces),
         board,
         accounts,
         keys,
@@ -111,6 +115,7 @@ fn serve(source: Source, config: Config, table: RoutingTable) -> Result<(), Stri
     server.run(RunArgs::default());
     house.access_log.shutdown();
     control::close(&house.accounts.ledger);
+    house.traces.shutdown();
     Ok(())
 }
 
@@ -181,6 +186,7 @@ fn add_fronts(server: &mut Server, house: &House) -> Result<Vec<Arc<Certificate>
             Arc::clone(&house.table),
             Arc::clone(&house.metrics),
             Arc::clone(&house.access_log),
+            Arc::clone(&house.traces),
             Arc::clone(&house.board),
             Arc::clone(&house.accounts),
             house.ending.subscribe(),
@@ -254,6 +260,7 @@ fn add_services(server: &mut Server, house: &House, certificates: Vec<Arc<Certif
         grace: house.config.server.grace_period,
         ending: house.ending.clone(),
         accounts: Arc::clone(&house.accounts),
+        traces: Arc::clone(&house.traces),
     };
     let listening: Vec<SocketAddr> = house.config.listeners().iter().map(|l| l.address).collect();
     let control = Control::new(reloader, Arc::clone(&house.ready), listening, stopping);

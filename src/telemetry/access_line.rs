@@ -134,7 +134,7 @@ mod tests {
     use super::*;
     use crate::chat::Usage;
     use crate::ledger::UsageSource;
-    use crate::telemetry::json_line;
+    use crate::telemetry::{Span, json_line};
     use serde_json::{Value, json};
     use std::sync::Arc;
 
@@ -160,6 +160,7 @@ mod tests {
             time: SystemTime::UNIX_EPOCH + Duration::from_millis(1_763_900_000_123),
             request_id: "req-1".into(),
             trace_id: Some("4bf92f3577b34da6a3ce929d0e0e4736".into()),
+            span: Span::default(),
             client: Some("[::1]:4000".parse().unwrap()),
             protocol: "HTTP/2",
             method: "POST".into(),

@@ -8,6 +8,7 @@
 use super::accounting::Accounting;
 use super::failover::Failover;
 use super::process::Process;
+use super::traces::Loss;
 use super::{AttemptOutcome, Record};
 use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
 use prometheus::{
@@ -47,6 +48,8 @@ pub struct Metrics {
     reloads: IntCounterVec,
     config_version: IntGauge,
     access_log_dropped: IntCounter,
+    traces_sent: IntCounter,
+    traces_dropped: IntCounterVec,
 }
 
 impl Metrics {
@@ -118,6 +121,16 @@ impl Metrics {
                 "tollgate_access_log_dropped_total",
                 "Access log lines lost because their output was full, slow or closed.",
             )?,
+            traces_sent: declare.counter(
+                "tollgate_traces_sent_total",
+                "Requests whose spans the collector took.",
+            )?,
+            traces_dropped: declare.counters(
+                "tollgate_traces_dropped_total",
+                "Requests whose spans were lost: the queue was full (queue_full), or the \
+                 collector was away, too slow or refused them (unsent).",
+                &["reason"],
+            )?,
             registry: declare.registry.clone(),
         };
         declare.build_info()?;
@@ -125,6 +138,9 @@ impl Metrics {
         // rate() needs the zero before it.
         for result in ["ok", "error"] {
             metrics.reloads.get_metric_with_label_values(&[result])?;
+        }
+        for reason in [Loss::QueueFull, Loss::Unsent] {
+            metrics.traces_dropped(reason, 0);
         }
         Ok(metrics)
     }
@@ -227,6 +243,18 @@ impl Metrics {
     /// Counts `lines` that the access log lost.
     pub fn access_log_dropped(&self, lines: u64) {
         self.access_log_dropped.inc_by(lines);
+    }
+
+    /// Counts `requests` whose spans the collector took.
+    pub fn traces_sent(&self, requests: u64) {
+        self.traces_sent.inc_by(requests);
+    }
+
+    /// Counts `requests` whose spans were lost.
+    pub fn traces_dropped(&self, reason: Loss, requests: u64) {
+        with(&self.traces_dropped, &[reason.label()], |dropped| {
+            dropped.inc_by(requests);
+        });
     }
 
     /// Drops every series of a route or provider that is not named, after a

@@ -1,9 +1,9 @@
 //! What the gateway tells its operator: metrics, one access-log line per
-//! request, and the operator's own log.
+//! request, traces, and the operator's own log.
 //!
 //! The gateway fills in one [`Record`] per request and hands it over once,
-//! when the request is settled; metrics and access log are both made from it,
-//! so they cannot disagree. Nothing here blocks a request, and nothing here
+//! when the request is settled; metrics, access log and traces are all made
+//! from it, so they cannot disagree. Nothing here blocks a request, and nothing here
 //! ever sees a prompt, a completion or a key: a [`Record`] has no field for
 //! one.
 
@@ -16,10 +16,12 @@ pub mod metrics;
 mod process;
 mod record;
 mod scrub;
+pub mod traces;
 
 pub use access_log::{AccessLog, Output};
 pub use metrics::{Counted, Metrics};
-pub use record::{Attempt, AttemptOutcome, AttemptRole, MODEL_CHARS, NONE, Outcome, Record};
+pub use record::{Attempt, AttemptOutcome, AttemptRole, MODEL_CHARS, NONE, Outcome, Record, Span};
+pub use traces::Traces;
 
 use humantime::Rfc3339Timestamp;
 use serde::Serialize;

@@ -24,6 +24,7 @@ pub struct Record {
     pub request_id: String,
     /// The trace id of `traceparent`: 32 hexadecimal digits.
     pub trace_id: Option<String>,
+    pub span: Span,
     /// The peer of the client's connection.
     pub client: Option<SocketAddr>,
     /// `HTTP/1.1` or `HTTP/2`.
@@ -104,6 +105,7 @@ impl Default for Record {
             time: SystemTime::UNIX_EPOCH,
             request_id: String::new(),
             trace_id: None,
+            span: Span::default(),
             client: None,
             protocol: "HTTP/1.1",
             method: String::new(),
@@ -136,10 +138,24 @@ impl Default for Record {
     }
 }
 
+/// Where a request stands in its trace (W3C Trace Context).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Span {
+    /// This gateway's own: 16 hexadecimal digits, the parent of what providers
+    /// may write. Empty where there is none.
+    pub id: String,
+    /// The client's, if it sent one.
+    pub parent: Option<String>,
+    /// The trace is to be kept: the client says so, or chance.
+    pub sampled: bool,
+}
+
 /// One try at one endpoint.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Attempt {
     pub provider: Arc<str>,
+    /// The provider's dialect, as the config spells it.
+    pub dialect: &'static str,
     /// The upstream model.
     pub model: Arc<str>,
     /// The endpoint's address, as the config spells it.
@@ -150,6 +166,10 @@ pub struct Attempt {
     pub status: Option<u16>,
     /// The provider's own id of the request, to ask its support with.
     pub request_id: Option<Arc<str>>,
+    /// When it began, from the receipt of the request's head.
+    pub began: Duration,
+    /// Until there was something to send to the client, or the attempt ended
+    /// without it.
     pub duration: Duration,
     /// Until the answer's first content was there, if it ever was.
     pub first_token: Option<Duration>,
@@ -165,12 +185,14 @@ impl Attempt {
     pub fn new(role: AttemptRole) -> Self {
         Self {
             provider: "".into(),
+            dialect: "",
             model: "".into(),
             endpoint: "".into(),
             role,
             outcome: AttemptOutcome::Canceled,
             status: None,
             request_id: None,
+            began: Duration::ZERO,
             duration: Duration::ZERO,
             first_token: None,
             usage: Usage::default(),

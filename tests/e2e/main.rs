@@ -62,4 +62,5 @@ mod stop;
 mod storm;
 mod stream;
 mod streams_billed;
+mod traces;
 mod virtual_keys;

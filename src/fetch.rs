@@ -1,13 +1,13 @@
-//! One HTTP exchange with a source of credentials, over Pingora's connector.
+//! One HTTP exchange of the gateway's own, over Pingora's connector: with a
+//! source of credentials, with a collector of traces.
 //!
 //! Promises: short times, a small answer, no redirect, certificates verified,
-//! and nothing of the answer in an error. Connections are not kept: a source
-//! is asked about once an hour.
+//! and nothing of the answer in an error. Connections are not kept: nobody is
+//! asked more than a few times a second.
 
-use super::Problem;
 use crate::route::endpoint::{Address, Origin};
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, HOST, USER_AGENT};
+use http::header::{CONTENT_LENGTH, HOST, RETRY_AFTER, USER_AGENT};
 use http::{HeaderName, HeaderValue};
 use pingora_core::connectors::http::Connector;
 use pingora_core::protocols::ALPN;
@@ -18,7 +18,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 use zeroize::Zeroizing;
 
-/// TCP and TLS. Sources are near, or large.
+/// TCP and TLS. Whoever is asked is near, or large.
 const CONNECT: Duration = Duration::from_secs(2);
 
 /// One exchange.
@@ -30,10 +30,21 @@ const ADDRESSES: usize = 3;
 /// Longest answer.
 const ANSWER: usize = 64 << 10;
 
-/// One for all sources: the system's certificates are read once.
+/// One for all: the system's certificates are read once.
 static CONNECTOR: LazyLock<Connector> = LazyLock::new(|| Connector::new(None));
 
-/// A place to fetch from.
+/// Why there is no answer. It never holds any part of one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unanswered {
+    #[error("{0} could not be reached: {1}")]
+    Unreachable(String, String),
+    #[error("{0} did not answer in time")]
+    Silent(String),
+    #[error("{0} gave too long an answer")]
+    TooLong(String),
+}
+
+/// A place to ask.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Url {
     origin: Arc<Origin>,
@@ -88,13 +99,15 @@ impl std::fmt::Display for Url {
 pub struct Question<'a> {
     pub method: &'static str,
     pub url: &'a Url,
-    pub headers: Vec<(&'static str, HeaderValue)>,
-    pub body: Zeroizing<String>,
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    pub body: Zeroizing<Vec<u8>>,
 }
 
 /// What was answered.
 pub struct Answer {
     pub status: u16,
+    /// How long to leave it alone, if it says so in seconds.
+    pub retry_after: Option<Duration>,
     pub body: Zeroizing<Vec<u8>>,
 }
 
@@ -103,23 +116,23 @@ impl Question<'_> {
     ///
     /// # Errors
     /// When there is no whole answer in time.
-    pub async fn ask(&self) -> Result<Answer, Problem> {
+    pub async fn ask(&self) -> Result<Answer, Unanswered> {
         let answered = tokio::time::timeout(EXCHANGE, self.exchange()).await;
-        answered.unwrap_or_else(|_| Err(Problem::Silent(self.url.to_string())))
+        answered.unwrap_or_else(|_| Err(Unanswered::Silent(self.url.to_string())))
     }
 
-    async fn exchange(&self) -> Result<Answer, Problem> {
+    async fn exchange(&self) -> Result<Answer, Unanswered> {
         let mut session = self.connect().await?;
         let answer = self.talk(&mut session).await;
         session.shutdown().await;
         // The whole text of Pingora's error may quote what it read: a token.
         answer.map_err(|e| match e {
             Broken::Error(e) => self.unreachable(e.etype().as_str()),
-            Broken::TooLong => Problem::NoCredential(self.url.to_string()),
+            Broken::TooLong => Unanswered::TooLong(self.url.to_string()),
         })
     }
 
-    async fn connect(&self) -> Result<HttpSession, Problem> {
+    async fn connect(&self) -> Result<HttpSession, Unanswered> {
         let origin = &self.url.origin;
         let found = tokio::net::lookup_host((&*origin.host, origin.port)).await;
         let addresses = found.map_err(|_| self.unreachable("its name does not resolve"))?;
@@ -139,12 +152,16 @@ impl Question<'_> {
         session.set_write_timeout(Some(EXCHANGE));
         session.write_request_header(Box::new(self.head()?)).await?;
         if !self.body.is_empty() {
-            let body = Bytes::copy_from_slice(self.body.as_bytes());
+            let body = Bytes::copy_from_slice(&self.body);
             session.write_request_body(body, true).await?;
         }
         session.finish_request_body().await?;
         session.read_response_header().await?;
-        let status = session.response_header().map_or(0, |h| h.status.as_u16());
+        let head = session.response_header();
+        let status = head.map_or(0, |h| h.status.as_u16());
+        let retry_after = head
+            .and_then(|h| h.headers.get(RETRY_AFTER)?.to_str().ok()?.parse().ok())
+            .map(Duration::from_secs);
         // Sized for the whole answer: growing would leave copies behind unwiped.
         let mut body = Zeroizing::new(Vec::with_capacity(ANSWER));
         while let Some(piece) = session.read_response_body().await? {
@@ -153,7 +170,11 @@ impl Question<'_> {
             }
             body.extend_from_slice(&piece);
         }
-        Ok(Answer { status, body })
+        Ok(Answer {
+            status,
+            retry_after,
+            body,
+        })
     }
 
     fn head(&self) -> pingora_core::Result<RequestHeader> {
@@ -164,13 +185,13 @@ impl Question<'_> {
             head.insert_header(CONTENT_LENGTH, self.body.len())?;
         }
         for (name, value) in &self.headers {
-            head.insert_header(HeaderName::from_static(name), value.clone())?;
+            head.insert_header(name.clone(), value.clone())?;
         }
         Ok(head)
     }
 
-    fn unreachable(&self, why: &str) -> Problem {
-        Problem::Unreachable(self.url.to_string(), why.to_owned())
+    fn unreachable(&self, why: &str) -> Unanswered {
+        Unanswered::Unreachable(self.url.to_string(), why.to_owned())
     }
 }
 
