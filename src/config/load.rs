@@ -290,21 +290,30 @@ impl Reading<'_> {
             "x-goog-api-key",
             "cookie",
         ];
-        for (provider, settings) in &config.providers {
-            for (header, source) in &settings.headers {
-                let secret = SECRET.contains(&header.to_ascii_lowercase().as_str());
-                if secret && matches!(source, HeaderSource::Literal(_)) {
-                    let path =
-                        Path::from(["providers", provider.as_str(), "headers", header.as_str()]);
-                    let line = self
-                        .document
-                        .span(&path)
-                        .map(|span| line(self.text, span.start));
-                    let message = "this header carries a secret; secrets are given by reference";
-                    let hint = "write \"env:NAME\", \"file:PATH\" or \"credential:NAME\"";
-                    self.found
-                        .push(Diagnostic::error(path, message).hint(hint).at(line));
-                }
+        let of_providers = config.providers.iter().flat_map(|(provider, settings)| {
+            let at = move |header| Path::from(["providers", provider.as_str(), "headers", header]);
+            let headers = settings.headers.iter();
+            headers.map(move |(header, source)| (header, source, at(header.as_str())))
+        });
+        let of_traces = config.traces.headers.iter();
+        let of_traces = of_traces.map(|(header, source)| {
+            (
+                header,
+                source,
+                Path::from(["traces", "headers", header.as_str()]),
+            )
+        });
+        for (header, source, path) in of_providers.chain(of_traces) {
+            let secret = SECRET.contains(&header.to_ascii_lowercase().as_str());
+            if secret && matches!(source, HeaderSource::Literal(_)) {
+                let line = self
+                    .document
+                    .span(&path)
+                    .map(|span| line(self.text, span.start));
+                let message = "this header carries a secret; secrets are given by reference";
+                let hint = "write \"env:NAME\", \"file:PATH\" or \"credential:NAME\"";
+                self.found
+                    .push(Diagnostic::error(path, message).hint(hint).at(line));
             }
         }
     }

@@ -225,6 +225,9 @@ headers = { authorization = "Bearer sk-sesame", a = "env:sk sesame", b = "sk\nse
 hash = "sk-sesame"
 [keys.b]
 hash = { value = "sk-sesame" }
+[traces.headers]
+Authorization = "sesame"
+x-tenant = "sesame"
 "#;
     assert!(!said(text).contains("sesame"), "{}", said(text));
     check(
@@ -244,6 +247,8 @@ hash = { value = "sk-sesame" }
             "error: f:11: keys.a.hash: expected \"sha256:\" and 64 hex digits",
             "  hint: `tollgate keys new NAME` makes a key and its hash",
             "error: f:13: keys.b.hash: expected a string, found a table",
+            "error: f:15: traces.headers.Authorization: this header carries a secret; secrets are given by reference",
+            "  hint: write \"env:NAME\", \"file:PATH\" or \"credential:NAME\"",
         ],
     );
 }

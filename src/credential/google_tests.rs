@@ -53,7 +53,13 @@ fn source(quota_project: Option<&str>) -> (Source, Url) {
 fn read(status: u16, body: &str) -> Result<Lease, Problem> {
     let (source, url) = source(None);
     let body = Zeroizing::new(body.as_bytes().to_vec());
-    source.read(&url, &Answer { status, body }, 100)
+    let retry_after = None;
+    let answer = Answer {
+        status,
+        retry_after,
+        body,
+    };
+    source.read(&url, &answer, 100)
 }
 
 #[test]

@@ -6,7 +6,6 @@ mod control;
 mod front;
 mod keys;
 mod status;
-mod traces;
 
 use crate::admin::{self, Admin};
 use crate::config::{self, Config, Listen};
@@ -84,7 +83,8 @@ fn serve(source: Source, config: Config, table: RoutingTable) -> Result<(), Stri
     reload::announce(&metrics, &board, &table);
     let access_log = AccessLog::start(&log_output(&config), Arc::clone(&metrics))
         .map_err(|e| format!("access log: {e}"))?;
-    let traces = traces::start(&config.traces, &metrics)?;
+    let traces = Traces::start(table.traces.clone(), Arc::clone(&metrics))
+        .map_err(|e| format!("traces: {e}"))?;
     let accounts = Arc::new(accounts::open(&source, &config.ledger)?);
     accounts::warm();
     let keys = keys::live(&source, &config, &table);

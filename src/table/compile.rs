@@ -95,6 +95,7 @@ impl<'a> Compiler<'a> {
         let rules = self.limits().into();
         let prices = self.prices();
         let admin_token = self.admin_token(&keys);
+        let traces = self.traces();
         let failed = self
             .problems
             .iter()
@@ -109,6 +110,7 @@ impl<'a> Compiler<'a> {
             prices,
             admin_token,
             providers,
+            traces,
             redacted: serde_json::to_value(self.config).unwrap_or_default(),
             direct_terms: Arc::new(Terms::direct(self.config.times.request)),
             routes,

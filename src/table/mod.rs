@@ -12,6 +12,7 @@ mod compile;
 mod compile_credential;
 mod compile_limit;
 mod compile_provider;
+mod compile_traces;
 mod provider;
 mod terms;
 
@@ -25,6 +26,7 @@ use crate::identity::{Digest, KeyRing, Principal};
 use crate::meter::Book;
 use crate::route::decide::{Choice, Order, decide};
 use crate::route::fault::Kinds;
+use crate::telemetry::traces;
 use crate::units::Wildcard;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -49,6 +51,8 @@ pub struct RoutingTable {
     /// without one.
     pub admin_token: Option<Digest>,
     pub providers: BTreeMap<Arc<str>, Arc<Provider>>,
+    /// Where traces go. Read when the process starts.
+    pub traces: Option<traces::Settings>,
     /// The config without its secrets, for the operator.
     pub redacted: serde_json::Value,
     routes: HashMap<String, Arc<Route>>,

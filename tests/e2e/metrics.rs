@@ -97,6 +97,11 @@ fn every_promised_metric_is_there_and_counts() {
             1.0,
         ),
         ("tollgate_access_log_dropped_total", &[], 0.0),
+        (
+            "tollgate_traces_dropped_total",
+            &[("reason", "unsent")],
+            0.0,
+        ),
     ] {
         assert_eq!(
             sum(&metrics, name, labels),

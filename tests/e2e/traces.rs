@@ -434,14 +434,14 @@ fn a_secret_that_is_not_there_is_said_at_the_start() {
     let ports = [crate::gateway::free_port(), crate::gateway::free_port()];
     let toml = format!(
         "[[listen]]\naddress = \"127.0.0.1:{}\"\n[admin]\nlisten = \"127.0.0.1:{}\"\n\
-         [traces]\nendpoint = \"http://127.0.0.1:4318\"\nheaders.authorization = \"env:TOLLGATE_E2E_ABSENT\"\n",
+         [traces]\nendpoint = \"http://127.0.0.1:4318\"\nheaders.x-key = \"env:TOLLGATE_E2E_ABSENT\"\n",
         ports[0], ports[1]
     );
     std::fs::write(&path, toml).unwrap();
     let finished = crate::gateway::run(&["run", "-c", path.to_str().unwrap()]);
     assert_ne!(finished.code, Some(0));
     assert!(
-        finished.stderr.contains("traces.headers.authorization")
+        finished.stderr.contains("traces.headers.x-key")
             && finished.stderr.contains("TOLLGATE_E2E_ABSENT"),
         "{}",
         finished.stderr
