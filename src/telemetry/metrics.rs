@@ -8,7 +8,7 @@
 use super::accounting::Accounting;
 use super::failover::Failover;
 use super::process::Process;
-use super::traces::Loss;
+use super::traces::Counts;
 use super::{AttemptOutcome, Record};
 use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
 use prometheus::{
@@ -44,12 +44,11 @@ pub struct Metrics {
     connections_refused: IntCounter,
     pub failover: Failover,
     pub accounting: Accounting,
+    pub traces: Counts,
     endpoint_healthy: IntGaugeVec,
     reloads: IntCounterVec,
     config_version: IntGauge,
     access_log_dropped: IntCounter,
-    traces_sent: IntCounter,
-    traces_dropped: IntCounterVec,
 }
 
 impl Metrics {
@@ -103,6 +102,7 @@ impl Metrics {
             )?,
             failover: Failover::declare(&declare)?,
             accounting: Accounting::declare(&declare)?,
+            traces: Counts::declare(&declare)?,
             endpoint_healthy: declare.gauges(
                 "tollgate_endpoint_healthy",
                 "Whether an endpoint is in use (1) or taken out by its health checks (0).",
@@ -121,16 +121,6 @@ impl Metrics {
                 "tollgate_access_log_dropped_total",
                 "Access log lines lost because their output was full, slow or closed.",
             )?,
-            traces_sent: declare.counter(
-                "tollgate_traces_sent_total",
-                "Requests whose spans the collector took.",
-            )?,
-            traces_dropped: declare.counters(
-                "tollgate_traces_dropped_total",
-                "Requests whose spans were lost: the queue was full (queue_full), or the \
-                 collector was away, too slow or refused them (unsent).",
-                &["reason"],
-            )?,
             registry: declare.registry.clone(),
         };
         declare.build_info()?;
@@ -138,9 +128,6 @@ impl Metrics {
         // rate() needs the zero before it.
         for result in ["ok", "error"] {
             metrics.reloads.get_metric_with_label_values(&[result])?;
-        }
-        for reason in [Loss::QueueFull, Loss::Unsent] {
-            metrics.traces_dropped(reason, 0);
         }
         Ok(metrics)
     }
@@ -245,18 +232,6 @@ impl Metrics {
         self.access_log_dropped.inc_by(lines);
     }
 
-    /// Counts `requests` whose spans the collector took.
-    pub fn traces_sent(&self, requests: u64) {
-        self.traces_sent.inc_by(requests);
-    }
-
-    /// Counts `requests` whose spans were lost.
-    pub fn traces_dropped(&self, reason: Loss, requests: u64) {
-        with(&self.traces_dropped, &[reason.label()], |dropped| {
-            dropped.inc_by(requests);
-        });
-    }
-
     /// Drops every series of a route or provider that is not named, after a
     /// reload. Requests that are still in flight under the old table may bring
     /// single ones back; the next reload takes them away again.
@@ -348,7 +323,7 @@ impl Declare {
         Ok(metric)
     }
 
-    fn counter(&self, name: &str, help: &str) -> Result<IntCounter, Error> {
+    pub(super) fn counter(&self, name: &str, help: &str) -> Result<IntCounter, Error> {
         self.add(IntCounter::new(name, help))
     }
 

@@ -13,7 +13,10 @@
 //! Not promised: that a span arrives. Traces are samples; the ledger counts.
 
 mod collector;
+mod counts;
 mod spans;
+
+pub use counts::{Counts, Loss};
 
 use super::Record;
 use super::metrics::Metrics;
@@ -60,25 +63,6 @@ pub struct Settings {
     pub sample: f64,
 }
 
-/// Why spans were lost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Loss {
-    /// Requests ended faster than spans could be sent.
-    QueueFull,
-    /// The collector did not take them.
-    Unsent,
-}
-
-impl Loss {
-    /// The value of the label `reason`.
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::QueueFull => "queue_full",
-            Self::Unsent => "unsent",
-        }
-    }
-}
-
 /// The traces of a process; shared by reference.
 #[derive(Debug)]
 pub struct Traces {
@@ -88,7 +72,7 @@ pub struct Traces {
 #[derive(Debug)]
 struct Running {
     sampler: Sampler,
-    queue: mpsc::Sender<Box<Record>>,
+    queue: mpsc::Sender<Record>,
     metrics: Arc<Metrics>,
     closing: watch::Sender<bool>,
     /// How long to wait for its end.
@@ -163,9 +147,9 @@ impl Traces {
     pub fn tell(&self, record: Record) {
         if let Some(running) = &self.running
             && record.span.sampled
-            && running.queue.try_send(Box::new(record)).is_err()
+            && running.queue.try_send(record).is_err()
         {
-            running.metrics.traces_dropped(Loss::QueueFull, 1);
+            running.metrics.traces.dropped(Loss::QueueFull, 1);
         }
     }
 
@@ -211,9 +195,9 @@ impl Sampler {
 
 /// What the thread does.
 struct Sending {
-    queue: mpsc::Receiver<Box<Record>>,
+    queue: mpsc::Receiver<Record>,
     /// Taken from the queue, and not yet told of.
-    batch: Vec<Box<Record>>,
+    batch: Vec<Record>,
     exporter: SpanExporter,
     scope: InstrumentationScope,
     closing: watch::Receiver<bool>,
@@ -239,7 +223,7 @@ impl Sending {
         self.queue.close();
         let lost = self.batch.len() + self.queue.len();
         if lost > 0 {
-            self.metrics.traces_dropped(Loss::Unsent, lost as u64);
+            self.metrics.traces.dropped(Loss::Unsent, lost as u64);
             log::warn!(requests = lost; "traces were not sent before the end");
         }
     }
@@ -252,9 +236,9 @@ impl Sending {
             let requests = self.batch.len() as u64;
             self.batch.clear();
             match sent {
-                Ok(()) => self.metrics.traces_sent(requests),
+                Ok(()) => self.metrics.traces.sent(requests),
                 // The collector's side has told why.
-                Err(_) => self.metrics.traces_dropped(Loss::Unsent, requests),
+                Err(_) => self.metrics.traces.dropped(Loss::Unsent, requests),
             }
         }
     }
