@@ -104,17 +104,29 @@ struct State {
     tried: Option<String>,
 }
 
+/// What a reloader shares with those who serve.
+pub struct Shared {
+    pub table: Arc<ArcSwap<RoutingTable>>,
+    pub metrics: Arc<Metrics>,
+    pub access_log: Arc<AccessLog>,
+    pub board: Arc<Board>,
+    pub accounts: Arc<Accounts>,
+}
+
 impl Reloader {
     pub fn new(
         source: Source,
-        table: Arc<ArcSwap<RoutingTable>>,
-        metrics: Arc<Metrics>,
-        access_log: Arc<AccessLog>,
-        board: Arc<Board>,
-        accounts: Arc<Accounts>,
+        shared: Shared,
         certificates: Vec<Arc<Certificate>>,
         started_with: Config,
     ) -> Self {
+        let Shared {
+            table,
+            metrics,
+            access_log,
+            board,
+            accounts,
+        } = shared;
         let state = Mutex::new(State {
             started_with,
             tried: None,

@@ -122,8 +122,8 @@ impl Tally {
 
     fn said(&mut self, text: &str) {
         let room = KEPT.saturating_sub(self.kept.len());
-        let cut = text.floor_char_boundary(room.min(text.len()));
-        let part = text.get(..cut).unwrap_or_default();
+        let mut cuts = (0..=room.min(text.len())).rev();
+        let part = cuts.find_map(|cut| text.get(..cut)).unwrap_or_default();
         self.kept.extend_from_slice(part.as_bytes());
         self.bytes = self.bytes.saturating_add(text.len() as u64);
     }

@@ -13,7 +13,7 @@ use crate::demo;
 use crate::gateway::{Accounts, Gateway};
 use crate::ledger::keys::Live;
 pub use crate::reload::Source;
-use crate::reload::{self, Reloader};
+use crate::reload::{self, Reloader, Shared};
 use crate::route::standing::Board;
 use crate::table::RoutingTable;
 use crate::telemetry::{AccessLog, Metrics, Traces, access_log};
@@ -246,13 +246,16 @@ fn add_services(server: &mut Server, house: &House, certificates: Vec<Arc<Certif
     if let Some(demo) = &house.config.demo {
         server.add_service(demo::service(demo.listen));
     }
+    let shared = Shared {
+        table: Arc::clone(&house.table),
+        metrics: Arc::clone(&house.metrics),
+        access_log: Arc::clone(&house.access_log),
+        board: Arc::clone(&house.board),
+        accounts: Arc::clone(&house.accounts),
+    };
     let reloader = Reloader::new(
         house.source.clone(),
-        Arc::clone(&house.table),
-        Arc::clone(&house.metrics),
-        Arc::clone(&house.access_log),
-        Arc::clone(&house.board),
-        Arc::clone(&house.accounts),
+        shared,
         certificates,
         house.config.clone(),
     );

@@ -39,7 +39,8 @@ impl Compiler<'_> {
         let config = self.config;
         let operations = Operation::ALL.map(Operation::name);
         let routes = |name: &str| name == super::DIRECT || config.models.contains_key(name);
-        let checks: [(&str, &[String], &dyn Fn(&str) -> bool); 3] = [
+        type Exists<'a> = &'a dyn Fn(&str) -> bool;
+        let checks: [(&str, &[String], Exists<'_>); 3] = [
             ("routes", &written.routes, &routes),
             ("providers", &written.providers, &|name| {
                 config.providers.contains_key(name)
