@@ -227,7 +227,11 @@ fn version(connection: &Connection, path: &Path) -> Result<usize, OpenError> {
         Ok((
             number("PRAGMA application_id")?,
             number("PRAGMA user_version")?,
-            number("SELECT count(*) FROM sqlite_schema")?,
+            // Keys may have been made before there was a ledger.
+            number(
+                "SELECT count(*) FROM sqlite_schema WHERE tbl_name NOT LIKE 'runtime_key%' \
+                 AND tbl_name NOT LIKE 'sqlite_%'",
+            )?,
         ))
     };
     let path = path.to_owned();

@@ -9,7 +9,7 @@
 //! Names are kept once, in `names`; 0 stands for none. Times are microseconds
 //! since 1970, durations microseconds, money micro-dollars.
 
-use rusqlite::Connection;
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 /// Marks a file as one of tollgate's: "tgld".
 pub(super) const APPLICATION: i32 = 0x7467_6c64;
@@ -195,13 +195,17 @@ INSERT INTO state VALUES (1, 0, 0, 0);
 pub(super) fn migrate(connection: &Connection, found: usize) -> rusqlite::Result<()> {
     for (at, migration) in MIGRATIONS.iter().enumerate().skip(found) {
         let version = at + 1;
-        connection.execute_batch(&format!(
-            "BEGIN IMMEDIATE;
-             {migration}
-             PRAGMA application_id = {APPLICATION};
-             PRAGMA user_version = {version};
-             COMMIT;"
-        ))?;
+        let change = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
+        // Somebody else may have been first: a command beside a gateway.
+        let reached: usize = change.query_row("PRAGMA user_version", (), |row| row.get(0))?;
+        if reached < version {
+            change.execute_batch(&format!(
+                "{migration}
+                 PRAGMA application_id = {APPLICATION};
+                 PRAGMA user_version = {version};"
+            ))?;
+        }
+        change.commit()?;
     }
     Ok(())
 }
