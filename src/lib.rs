@@ -21,7 +21,7 @@
 //!           two beside each other where the route hedges           gateway::race
 //! relay     event by event; honest about the end                   gateway::relay
 //! rescue    somebody else goes on with a stream that broke off     gateway::rescue
-//! settle    metrics and access log, once, on every exit            gateway::settle
+//! settle    budgets, ledger, metrics, access log, traces: once         gateway::settle
 //! ```
 //!
 //! # Who knows whom
