@@ -24,8 +24,7 @@ use crate::fetch::Url;
 use collector::Collector;
 use http::{HeaderName, HeaderValue};
 use opentelemetry::InstrumentationScope;
-use opentelemetry_otlp::SpanExporter;
-use opentelemetry_sdk::trace::SpanExporter as _;
+use opentelemetry_sdk::trace::SpanExporter;
 use std::sync::{Arc, Mutex, PoisonError, mpsc as threads};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -41,16 +40,16 @@ struct Bounds {
     delay: Duration,
     /// How long the end of the process waits for what is left to be sent.
     grace: Duration,
+    /// What the thread may take to notice that this time is over.
+    notice: Duration,
 }
 
 const BOUNDS: Bounds = Bounds {
     queue: 4096,
     delay: Duration::from_secs(1),
     grace: Duration::from_secs(2),
+    notice: Duration::from_millis(500),
 };
-
-/// What the thread may take to notice that its time is over.
-const NOTICE: Duration = Duration::from_millis(500);
 
 /// Where traces go, and which.
 #[derive(Debug, Clone)]
@@ -88,21 +87,28 @@ impl Traces {
     /// The thread cannot be started, or the environment (`OTEL_EXPORTER_OTLP_*`)
     /// asks for what this exporter cannot do.
     pub fn start(settings: Option<Settings>, metrics: Arc<Metrics>) -> Result<Self, String> {
-        match settings {
-            Some(settings) => Self::with(&settings, metrics, BOUNDS),
-            None => Ok(Self { running: None }),
-        }
+        let Some(settings) = settings else {
+            return Ok(Self { running: None });
+        };
+        let closing = watch::Sender::new(false);
+        let collector = Collector::new(&settings, closing.subscribe());
+        let exporter = collector::exporter(collector)?;
+        Self::with(exporter, settings.sample, closing, metrics, BOUNDS)
     }
 
-    fn with(settings: &Settings, metrics: Arc<Metrics>, bounds: Bounds) -> Result<Self, String> {
+    fn with(
+        exporter: impl SpanExporter + 'static,
+        sample: f64,
+        closing: watch::Sender<bool>,
+        metrics: Arc<Metrics>,
+        bounds: Bounds,
+    ) -> Result<Self, String> {
         let (queue, waiting) = mpsc::channel(bounds.queue);
-        let closing = watch::Sender::new(false);
         let (end, ended) = threads::channel();
-        let sampler = Sampler::new(settings.sample);
         let sending = Sending {
             queue: waiting,
             batch: Vec::new(),
-            exporter: collector::exporter(Collector::new(settings, closing.subscribe()))?,
+            exporter,
             scope: InstrumentationScope::builder("tollgate")
                 .with_version(env!("CARGO_PKG_VERSION"))
                 .build(),
@@ -126,11 +132,11 @@ impl Traces {
             .map_err(|e| e.to_string())?;
         Ok(Self {
             running: Some(Running {
-                sampler,
+                sampler: Sampler::new(sample),
                 queue,
                 metrics,
                 closing,
-                patience: bounds.grace + NOTICE,
+                patience: bounds.grace + bounds.notice,
                 ended: Mutex::new(ended),
             }),
         })
@@ -194,18 +200,18 @@ impl Sampler {
 }
 
 /// What the thread does.
-struct Sending {
+struct Sending<E> {
     queue: mpsc::Receiver<Record>,
     /// Taken from the queue, and not yet told of.
     batch: Vec<Record>,
-    exporter: SpanExporter,
+    exporter: E,
     scope: InstrumentationScope,
     closing: watch::Receiver<bool>,
     metrics: Arc<Metrics>,
     bounds: Bounds,
 }
 
-impl Sending {
+impl<E: SpanExporter> Sending<E> {
     /// Sends until the process ends, and what is left for as long as that may
     /// take.
     async fn until_closed(mut self) {

@@ -1,12 +1,63 @@
 use super::*;
 use crate::telemetry::Span;
-use std::net::TcpListener;
+use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
+use opentelemetry_sdk::trace::SpanData;
 
-fn settings(url: &str, sample: f64) -> Settings {
-    Settings {
-        url: Url::parse(url).unwrap(),
-        headers: Vec::new(),
-        sample,
+/// What a collector does with a batch.
+#[derive(Debug)]
+enum Does {
+    Take,
+    Refuse,
+    /// Says nothing, for ever.
+    Nothing,
+}
+
+/// A collector, and the spans that it was sent.
+#[derive(Debug)]
+struct Scripted {
+    does: Does,
+    seen: Arc<Mutex<Vec<usize>>>,
+}
+
+impl SpanExporter for Scripted {
+    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+        self.seen.lock().unwrap().push(batch.len());
+        match self.does {
+            Does::Take => Ok(()),
+            Does::Refuse => Err(OTelSdkError::InternalFailure("no".to_owned())),
+            Does::Nothing => std::future::pending().await,
+        }
+    }
+}
+
+/// Hours are for what must not be waited for.
+const HOURS: Duration = Duration::from_secs(36_000);
+
+struct Rig {
+    traces: Traces,
+    metrics: Arc<Metrics>,
+    seen: Arc<Mutex<Vec<usize>>>,
+}
+
+fn rig(does: Does, queue: usize, grace: Duration) -> Rig {
+    let metrics = Arc::new(Metrics::new().unwrap());
+    let seen = Arc::default();
+    let exporter = Scripted {
+        does,
+        seen: Arc::clone(&seen),
+    };
+    let bounds = Bounds {
+        queue,
+        delay: HOURS,
+        grace,
+        notice: Duration::from_secs(60),
+    };
+    let closing = watch::Sender::new(false);
+    let traces = Traces::with(exporter, 1.0, closing, Arc::clone(&metrics), bounds);
+    Rig {
+        traces: traces.unwrap(),
+        metrics,
+        seen,
     }
 }
 
@@ -63,43 +114,38 @@ fn without_a_collector_there_is_no_thread_and_nothing_is_lost() {
 
 #[test]
 fn a_collector_that_says_nothing_costs_spans_and_no_more() {
-    // Connections wait in the backlog, and nobody ever reads them.
-    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}/v1/traces", silent.local_addr().unwrap());
-    let metrics = Arc::new(Metrics::new().unwrap());
-    let bounds = Bounds {
-        queue: 4,
-        delay: Duration::from_secs(3600),
-        grace: Duration::from_millis(50),
-    };
-    let traces = Traces::with(&settings(&url, 1.0), Arc::clone(&metrics), bounds).unwrap();
+    let rig = rig(Does::Nothing, 4, Duration::ZERO);
     for _ in 0..1000 {
-        traces.tell(record(true));
-        traces.tell(record(false));
+        rig.traces.tell(record(true));
+        rig.traces.tell(record(false));
     }
-    traces.shutdown();
-    let full = metric(&metrics, FULL);
+    rig.traces.shutdown();
+    let full = metric(&rig.metrics, FULL);
     assert!(full >= 1000 - (BATCH as u64 + 4), "{full} were refused");
-    assert_eq!(full + metric(&metrics, UNSENT), 1000);
-    assert_eq!(metric(&metrics, SENT), 0);
-    traces.tell(record(true));
-    assert_eq!(metric(&metrics, FULL), full + 1, "one that came too late");
-    traces.shutdown();
+    assert_eq!(full + metric(&rig.metrics, UNSENT), 1000);
+    assert_eq!(metric(&rig.metrics, SENT), 0);
+    rig.traces.tell(record(true));
+    assert_eq!(
+        metric(&rig.metrics, FULL),
+        full + 1,
+        "one that came too late"
+    );
+    rig.traces.shutdown();
 }
 
 #[test]
-fn the_end_does_not_wait_for_a_batch_to_fill() {
-    // Nobody listens there any more.
-    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr();
-    let metrics = Arc::new(Metrics::new().unwrap());
-    let bounds = Bounds {
-        queue: 4,
-        delay: Duration::from_secs(3600),
-        grace: Duration::from_secs(3600),
-    };
-    let url = format!("http://{}/", gone.unwrap());
-    let traces = Traces::with(&settings(&url, 1.0), Arc::clone(&metrics), bounds).unwrap();
-    traces.tell(record(true));
-    traces.shutdown();
-    assert_eq!(metric(&metrics, UNSENT), 1);
+fn the_end_waits_for_what_is_queued_and_not_for_a_batch_to_fill() {
+    for (does, sent, unsent) in [(Does::Take, 300, 0), (Does::Refuse, 0, 300)] {
+        let rig = rig(does, 300, HOURS);
+        for _ in 0..300 {
+            rig.traces.tell(record(true));
+        }
+        rig.traces.shutdown();
+        assert_eq!(metric(&rig.metrics, SENT), sent);
+        assert_eq!(metric(&rig.metrics, UNSENT), unsent);
+        assert_eq!(metric(&rig.metrics, FULL), 0);
+        let seen = rig.seen.lock().unwrap();
+        assert_eq!(seen.iter().sum::<usize>(), 300);
+        assert!(seen.iter().all(|spans| *spans <= BATCH), "{seen:?}");
+    }
 }
