@@ -197,8 +197,8 @@ pub(super) fn migrate(connection: &Connection, found: usize) -> rusqlite::Result
         let version = at + 1;
         let change = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
         // Somebody else may have been first: a command beside a gateway.
-        let reached: usize = change.query_row("PRAGMA user_version", (), |row| row.get(0))?;
-        if reached < version {
+        let reached: i64 = change.query_row("PRAGMA user_version", (), |row| row.get(0))?;
+        if usize::try_from(reached).is_ok_and(|reached| reached < version) {
             change.execute_batch(&format!(
                 "{migration}
                  PRAGMA application_id = {APPLICATION};
