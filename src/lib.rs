@@ -15,18 +15,22 @@
 //! intake    method, path, sizes, key, whole body                   gateway::intake
 //! inspect   one strict pass over the bytes, no copy                chat + wire::json
 //! decide    which targets, in which order: pure                    table + route::decide
+//! admit     reserve a bound in every limit, write it down          gateway::admit + admission,
+//!           before anything is sent                                ledger, meter
 //! prepare   the bytes as they came, or translated                  gateway::translate
 //! dispatch  whom to ask next, for how long: the course is pure     gateway::dispatch + route::course
 //! attempt   credential, connect, send, wait for some content;      gateway::attempt
 //!           two beside each other where the route hedges           gateway::race
 //! relay     event by event; honest about the end                   gateway::relay
 //! rescue    somebody else goes on with a stream that broke off     gateway::rescue
-//! settle    budgets, ledger, metrics, access log, traces: once         gateway::settle
+//! settle    what it used and cost, budgets, ledger, metrics,       gateway::settle
+//!           access log, traces: once, on every exit
 //! ```
 //!
 //! # Who knows whom
 //!
-//! `units, error <- wire <- chat <- dialect <- {route, identity} <- fetch <- credential <-
+//! `units, error <- wire <- chat <- dialect <- identity <- {route, meter,
+//! admission, ledger} <- fetch <- credential <-
 //! table <- gateway <- server, reload <- cli`. `config` is what the operator wrote and
 //! is read by `table`, `telemetry`, `server`, `cli`, `reload` and `drill` (which
 //! copies a part of it for a gateway of its own) only; requests read
@@ -53,6 +57,12 @@
 //! - No client header leaves but an allow-list; no provider header, error body
 //!   or credential comes back but through one.
 //! - Every exit of a request passes `gateway::settle` once.
+//! - `settled + reserved <= limit`: one function adds to a counter
+//!   (`admission::window`), and a request holds an upper bound of all that it may
+//!   still cost (`gateway::bill`) from before its intent is in the ledger until
+//!   its settlement is.
+//! - Money is whole micro-dollars, rounded once; what the budgets were charged is
+//!   what the ledger says.
 //! - Labels of metrics come from the config, never from a client.
 //!
 //! # Words
