@@ -2,6 +2,7 @@
 //! down.
 
 use super::bill::{self, Bill, Desk, Extent, Names, Prompt, longest_within};
+use super::entry::Entry;
 use super::intake::Call;
 use super::{Ctx, Gateway, Stop, vigil};
 use crate::admission::{Clock, Limiter, Refusal, Rule, Why};
@@ -136,7 +137,8 @@ async fn record(
     let begun = vigil::watch(session, ctx, accounts.ledger.begin(intent, need)).await;
     match begun {
         Ok(Ok(())) => {
-            bill.entry = Some(id);
+            let bound = bill.reserved();
+            bill.entry = Some(Entry::new(id, bound, Arc::clone(accounts)));
             ctx.bill = Some(bill);
             Ok(())
         }

@@ -6,6 +6,7 @@
 //! once, when the request is settled; a bill that is dropped instead (a panic)
 //! is charged in full by what it holds.
 
+use super::entry::Entry;
 use super::tally::Tally;
 use crate::admission::{Hold, Load, Priority, Stage, Standing, Subject, Turn};
 use crate::admission::{Limiter, Refusal, Rule};
@@ -205,8 +206,8 @@ pub enum Due {
 /// One request's account.
 #[derive(Debug)]
 pub struct Bill {
-    /// Its number in the ledger; `None` before it is written down.
-    pub entry: Option<u64>,
+    /// Its place in the ledger; `None` before it is written down.
+    pub entry: Option<Entry>,
     /// When it was admitted.
     pub time: Moment,
     pub names: Names,

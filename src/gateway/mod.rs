@@ -17,6 +17,7 @@ mod authority;
 mod bill;
 mod ctx;
 mod dispatch;
+mod entry;
 mod estimated;
 mod exchange;
 mod failure;

@@ -185,12 +185,16 @@ impl Rescue {
             outgoing,
             (&write, begun.text.len() as u64),
         ));
-        match answer_by {
-            None => resumed.await,
-            Some(by) => match tokio::time::timeout_at(by.into(), resumed).await {
-                Ok(resumed) => resumed,
-                Err(_) => Err(late().into()),
-            },
+        // Whatever it waits for, it waits no longer than the request's deadline, and
+        // that is the answer's where one is asked. It is not cut off from without:
+        // what attempts have used would be forgotten.
+        match resumed.await {
+            Err(Stop::Refuse(error))
+                if answer_by.is_some() && error.kind == ErrorKind::DeadlineExceeded =>
+            {
+                Err(late().into())
+            }
+            other => other,
         }
     }
 }

@@ -7,7 +7,7 @@
 
 use super::bill::Bill;
 use super::estimated::{self, Part};
-use super::{Accounts, Ctx, Gateway};
+use super::{Ctx, Gateway};
 use crate::admission::Load;
 use crate::ledger::{self, Settlement, UsageSource};
 use crate::telemetry::metrics::Counted;
@@ -36,7 +36,6 @@ pub fn run(gateway: &Gateway, ctx: &mut Ctx) {
         metrics: Arc::clone(&gateway.metrics),
         access_log: Arc::clone(&gateway.access_log),
         traces: Arc::clone(&gateway.traces),
-        accounts: Arc::clone(&gateway.accounts),
         in_flight: ctx.leave(),
     };
     let Some(bill) = ctx.bill.take() else {
@@ -56,14 +55,13 @@ struct Ending {
     metrics: Arc<Metrics>,
     access_log: Arc<AccessLog>,
     traces: Arc<Traces>,
-    accounts: Arc<Accounts>,
     /// The request's place among those in flight.
     in_flight: Option<Counted>,
 }
 
 impl Ending {
     /// Pays what the request comes to, and tells it.
-    fn pay(mut self, bill: Bill) {
+    fn pay(mut self, mut bill: Bill) {
         let parts: Vec<Part> = bill
             .charges
             .iter()
@@ -72,7 +70,7 @@ impl Ending {
                 estimated::part(charge, bill.price(charge.at), &bill.prompt, &attempt.model)
             })
             .collect();
-        let entry = bill.entry;
+        let entry = bill.entry.take();
         let charged = match self.record.attempts.is_empty() {
             true => {
                 bill.void();
@@ -82,8 +80,9 @@ impl Ending {
         };
         self.keep(parts, charged);
         self.metrics.accounting.settled(&self.record);
-        if let Some(id) = entry {
-            self.accounts.ledger.settle(settlement(id, &self.record));
+        if let Some(entry) = entry {
+            let id = entry.id();
+            entry.settle(settlement(id, &self.record));
         }
         self.tell();
     }
