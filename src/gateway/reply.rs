@@ -132,7 +132,7 @@ pub async fn refuse(session: &mut Session, ctx: &mut Ctx, error: GatewayError) -
             put(&mut head, "retry-after-ms", millis);
         }
     }
-    if is_final(error.kind) {
+    if is_final(&error) {
         // The official SDKs would try a 429 or 5xx again.
         put(&mut head, "x-should-retry", "false");
     }
@@ -149,14 +149,16 @@ pub async fn refuse(session: &mut Session, ctx: &mut Ctx, error: GatewayError) -
 }
 
 /// Whether trying again brings the same, though the status says otherwise.
-const fn is_final(kind: ErrorKind) -> bool {
-    matches!(
-        kind,
+fn is_final(error: &GatewayError) -> bool {
+    match error.kind {
         ErrorKind::UpstreamAuth
-            | ErrorKind::QuotaExhausted
-            | ErrorKind::BudgetExceeded
-            | ErrorKind::PriceUnknown
-    )
+        | ErrorKind::QuotaExhausted
+        | ErrorKind::BudgetExceeded
+        | ErrorKind::PriceUnknown => true,
+        // It is more than the limit allows at all, or the limit is for ever.
+        ErrorKind::LimitReached => error.retry_after().is_none(),
+        _ => false,
+    }
 }
 
 /// What is left of the client's own limits, in OpenAI's words. They stand in

@@ -6,6 +6,7 @@ use super::metrics::{Declare, Known, with};
 use super::record::Record;
 use crate::admission::{Refusal, Remaining, Why};
 use crate::ledger::{Health, UsageSource};
+use crate::units::Measure;
 use prometheus::{Error, Gauge, IntCounterVec, IntGauge, IntGaugeVec};
 
 /// The label of limits that are a single key's.
@@ -23,6 +24,7 @@ pub struct Accounting {
     refusals: IntCounterVec,
     limits: IntGaugeVec,
     remaining: IntGaugeVec,
+    waiting: IntGaugeVec,
     ledger_queued: IntGauge,
     ledger_lag: Gauge,
     ledger_failing: IntGauge,
@@ -72,6 +74,11 @@ impl Accounting {
                 "tollgate_limit_remaining",
                 "What is left of it.",
                 &["limit", "measure"],
+            )?,
+            waiting: declare.gauges(
+                "tollgate_limit_waiting_requests",
+                "Requests that wait for their turn under a limit of concurrency.",
+                &["limit"],
             )?,
             ledger_queued: declare.gauge(
                 "tollgate_ledger_queued_entries",
@@ -155,6 +162,7 @@ impl Accounting {
     pub fn look(&self, remaining: &[Remaining], health: &Health, ahead: i64) {
         self.limits.reset();
         self.remaining.reset();
+        self.waiting.reset();
         for one in remaining {
             let allowance = one.rule.allowance;
             let labels = [&*one.rule.name, allowance.measure.name()];
@@ -164,6 +172,11 @@ impl Accounting {
             with(&self.remaining, &labels, |gauge| {
                 gauge.set(signed(one.left))
             });
+            if allowance.measure == Measure::Concurrent {
+                with(&self.waiting, &[&*one.rule.name], |gauge| {
+                    gauge.set(signed(one.waiting as u64));
+                });
+            }
         }
         self.ledger_queued.set(signed(health.queued as u64));
         self.ledger_lag.set(health.oldest.as_secs_f64());
@@ -196,7 +209,7 @@ mod tests {
     use crate::admission::Standing;
     use crate::chat::Usage;
     use crate::telemetry::Metrics;
-    use crate::units::{Measure, MicroUsd, Window};
+    use crate::units::{MicroUsd, Window};
 
     #[test]
     fn a_settled_request_is_counted_in_all_its_kinds() {
