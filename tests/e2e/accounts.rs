@@ -193,6 +193,11 @@ impl Ledger {
         one.expect("a number")
     }
 
+    pub fn text(&self, query: &str) -> String {
+        let one = self.open().query_row(query, (), |row| row.get(0));
+        one.expect("a text")
+    }
+
     /// The one settlement of a request, as soon as it is written.
     pub fn settlement(&self, request_id: &str) -> Settled {
         eventually(&format!("a settlement of {request_id}"), || {
