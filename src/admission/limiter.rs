@@ -123,9 +123,18 @@ impl Limiter {
 
     /// Counts what the ledger knows of before this process began, at the time of
     /// its admission, under all rules that count the request. No limit is asked:
-    /// it is used already.
+    /// it is used already. Of what a process that died had under way nobody knows
+    /// where it was: it counts under every rule of targets that it may be of.
     pub fn record(&self, rules: &[Arc<Rule>], subject: &Subject<'_>, used: &Load, at: Moment) {
-        for rule in rules.iter().filter(|rule| rule.counts(subject)) {
+        // A request that used nothing was nowhere.
+        let is_lost = *used
+            != Load {
+                requests: used.requests,
+                ..Load::default()
+            };
+        let counts =
+            |rule: &&Arc<Rule>| rule.counts(subject) || (is_lost && rule.may_count(subject));
+        for rule in rules.iter().filter(counts) {
             let used = used.of(rule.allowance.measure);
             if used > 0 {
                 let counter = self.counter(rule, subject, at);

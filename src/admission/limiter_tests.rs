@@ -328,6 +328,31 @@ fn what_the_ledger_knows_is_used_at_start() {
     assert!(ask(&limiter, &all, &SUBJECT, &dollars(1), at(200)).is_ok());
 }
 
+#[test]
+fn what_was_under_way_when_a_process_died_counts_wherever_it_may_have_been() {
+    let limiter = Limiter::new();
+    let named = |name: &str, provider: &str, key: &str| {
+        let mut rule = rule(name, "10 usd / day");
+        rule.on.providers = vec![crate::units::Pattern::new(provider)];
+        rule.on.keys = vec![crate::units::Pattern::new(key)];
+        Arc::new(rule)
+    };
+    let all = [
+        named("a", "a", "*"),
+        named("b", "b", "*"),
+        named("c", "*", "nobody"),
+    ];
+    limiter.record(&all, &SUBJECT, &dollars(7), at(100));
+    // It was refused before it was anywhere.
+    limiter.record(&all, &SUBJECT, &dollars(0), at(100));
+    let used: Vec<u64> = limiter
+        .left(&all, at(200))
+        .iter()
+        .map(|one| one.used)
+        .collect();
+    assert_eq!(used, [7, 7, 0]);
+}
+
 /// A rule named twice is locked and counted once.
 #[test]
 fn the_same_rule_twice_is_one() {

@@ -74,12 +74,34 @@ impl Rule {
     pub fn counts(&self, subject: &Subject<'_>) -> bool {
         self.on.matches(subject) && self.per.iter().all(|per| subject.value(*per).is_some())
     }
+
+    /// Whether a request of which nobody knows the target would be counted if it
+    /// was the right one. Not where targets are told apart: then it is not known
+    /// whose counter it is.
+    pub fn may_count(&self, subject: &Subject<'_>) -> bool {
+        subject.target.is_none()
+            && self.on.may_match(subject)
+            && self.per.iter().all(|per| subject.value(*per).is_some())
+    }
 }
 
 impl Selector {
     /// Whether a request is of these.
     pub fn matches(&self, subject: &Subject<'_>) -> bool {
-        let lists = [
+        self.lists().into_iter().all(|list| names(list, subject))
+    }
+
+    /// Whether a request is of these, were its target one of them.
+    pub fn may_match(&self, subject: &Subject<'_>) -> bool {
+        let mut known = self
+            .lists()
+            .into_iter()
+            .filter(|(_, dimension)| !matches!(dimension, Dimension::Model | Dimension::Provider));
+        known.all(|list| names(list, subject))
+    }
+
+    fn lists(&self) -> [(&[Pattern], Dimension); 7] {
+        [
             (&self.keys, Dimension::Key),
             (&self.teams, Dimension::Team),
             (&self.users, Dimension::User),
@@ -87,12 +109,15 @@ impl Selector {
             (&self.endpoints, Dimension::Endpoint),
             (&self.models, Dimension::Model),
             (&self.providers, Dimension::Provider),
-        ];
-        lists.into_iter().all(|(patterns, dimension)| {
-            let is_named = |name| patterns.iter().any(|pattern| pattern.matches(name));
-            patterns.is_empty() || subject.value(dimension).is_some_and(is_named)
-        })
+        ]
     }
+}
+
+/// Whether a list has what the request is called in that respect; an empty one has
+/// all.
+fn names((patterns, dimension): (&[Pattern], Dimension), subject: &Subject<'_>) -> bool {
+    let is_named = |name| patterns.iter().any(|pattern| pattern.matches(name));
+    patterns.is_empty() || subject.value(dimension).is_some_and(is_named)
 }
 
 /// A request, as rules see it.
