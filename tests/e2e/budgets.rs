@@ -1,6 +1,6 @@
 //! Budgets are never overspent: however many requests race, whoever is asked in what order, whatever fails.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::gate::{Gate, STURDY, behind};
 use crate::gateway::{
     Gateway, KEY, SECRET_VARIABLE, key, model, model_once, own_key, provider, provider_with,
 };
-use crate::provider::{Provider, Script, chat, hang_up, silence};
+use crate::provider::{Cut, Provider, Script, chat, delta, fail, finish, hang_up, silence};
 use crate::wait::eventually;
 
 const RACERS: usize = 200;
@@ -311,7 +311,7 @@ fn two_attempts_never_cost_more_than_the_budget() {
         assert_eq!(left, (budget - spent) as f64);
     }
     // One that refuses, or hangs up before it says anything, costs nothing: the second has all of it.
-    for script in [crate::provider::fail(500), hang_up()] {
+    for script in [fail(500), hang_up()] {
         let (a, b) = (Provider::start(script), Provider::start(spends(0)));
         let gateway = pair(&a, &b, &prices, all, "");
         assert_eq!(gateway.call(&chat_of("u", 100)).status, 200);
@@ -393,5 +393,164 @@ fn budgets_of_a_key_and_of_a_provider_hold_beside_each_other() {
     assert_eq!(
         gateway.metric("tollgate_limit_remaining", &[("limit", "of-a")]),
         50.0
+    );
+}
+
+/// SplitMix64 of a counter.
+fn chance(n: u64) -> u64 {
+    let mut z = n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// Answers whole or as a stream, or does one of many wrong things.
+fn fickle(seed: u64) -> Script {
+    let asked = AtomicU64::new(seed << 32);
+    Arc::new(move |request, wire| {
+        let body = request.json();
+        let streams = body["stream"] == true;
+        match chance(asked.fetch_add(1, Ordering::SeqCst)) % 12 {
+            0 => return wire.reset(),
+            1 => return fail(500)(request, wire),
+            2 => return fail(429)(request, wire),
+            3 => {
+                wire.done = true;
+                wire.peer_left();
+                return Ok(());
+            }
+            4 if streams => {
+                wire.stream_head()?;
+                wire.event(&delta("some words that are cut"))?;
+                return wire.cut(Cut::Close);
+            }
+            5 if streams => {
+                wire.stream_head()?;
+                wire.event(&delta("nobody says how many tokens these are"))?;
+                wire.event(&finish())?;
+                wire.event("[DONE]")?;
+                return wire.end();
+            }
+            _ => {}
+        }
+        if !streams {
+            return spends(7)(request, wire);
+        }
+        wire.stream_head()?;
+        for word in ["one", " two", " three"] {
+            wire.event(&delta(word))?;
+        }
+        wire.event(&finish())?;
+        let usage = json!({"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "x", "choices": [],
+                           "usage": {"prompt_tokens": 9, "completion_tokens": 3}});
+        wire.event(&usage.to_string())?;
+        wire.event("[DONE]")?;
+        wire.end()
+    })
+}
+
+/// Asks once; every fifth client leaves at some time.
+fn ask_and_perhaps_leave(gateway: &Gateway, n: u64) {
+    let drawn = chance(n ^ 0xabcd);
+    let body = json!({
+        "model": "m", "user": format!("u{}", n % 7), "max_tokens": 50 + drawn % 100, "stream": drawn.is_multiple_of(2),
+        "messages": [{"role": "user", "content": "hello"}],
+    });
+    let request = Request::post("/v1/chat/completions")
+        .key(KEY)
+        .json(body.to_string());
+    let mut client = gateway.connect();
+    client.send(&request.bytes()).unwrap();
+    match drawn % 10 {
+        // At once, or as soon as there is something.
+        0 => {}
+        1 => drop(client.head()),
+        _ => {
+            let head = client.head().expect("a head");
+            match head.header("content-type") {
+                Some("text/event-stream") => drop(client.stream_of(head).events()),
+                _ => drop(client.rest_of(head)),
+            }
+        }
+    }
+}
+
+#[test]
+fn in_a_storm_every_micro_dollar_is_in_the_ledger_and_in_the_budgets() {
+    const REQUESTS: u64 = 1_500;
+    const CLIENTS: u64 = 12;
+    let (a, b) = (Provider::start(fickle(1)), Provider::start(fickle(2)));
+    let (_file, prices) = prices(&(price("a", 1.0, 2.0) + &price("b", 3.0, 1.0)));
+    // The first is never spent, the second soon, the third for some.
+    let limits = [
+        ("all", 100_000_000, ""),
+        ("of-b", 60_000, "providers = [\"b\"]"),
+        ("each", 40_000, "per = [\"user\"]"),
+    ];
+    let limits: String = limits
+        .iter()
+        .map(|(name, amount, rest)| limit(name, &format!("{} usd", f64::from(*amount) / 1e6), rest))
+        .collect();
+    let config = [
+        prices,
+        limits,
+        provider_with("a", &a, STURDY),
+        provider_with("b", &b, STURDY),
+        "[models.m]\ntargets = [\"a/one\", \"b/two\"]\nretries = 1\nclamp_output = true\non_break = \"continue\"\n\
+         hedge = { after = \"30ms\", share = 1.0, per_hour = 100000 }\ntimeouts = { first_byte = \"400ms\", first_token = \"400ms\" }\n"
+            .to_owned(),
+        own_key(),
+    ];
+    let gateway = Gateway::start(&config.join("\n"));
+    let next = AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..CLIENTS {
+            scope.spawn(|| {
+                loop {
+                    match next.fetch_add(1, Ordering::SeqCst) {
+                        n if n < REQUESTS => ask_and_perhaps_leave(&gateway, n),
+                        _ => break,
+                    }
+                }
+            });
+        }
+    });
+    let ledger = at_rest(&gateway);
+    let spent = ledger.spent();
+    let metric = |name, labels: &[_]| gateway.metric(name, labels);
+    assert_eq!(
+        metric("tollgate_cost_microdollars_total", &[]),
+        spent as f64
+    );
+    let left = |name| metric("tollgate_limit_remaining", &[("limit", name)]);
+    assert_eq!(left("all"), 100e6 - spent as f64);
+    let of_b = ledger.number(
+        "SELECT sum(a.cost) FROM attempts a JOIN names n ON n.id = a.provider WHERE n.name = 'b'",
+    );
+    assert!(of_b <= 60_000, "{of_b}");
+    assert_eq!(left("of-b"), 60_000.0 - of_b as f64);
+    let by_user = ledger.number(
+        "SELECT max(spent) FROM (SELECT sum(a.cost) AS spent FROM attempts a JOIN intents i USING (id) GROUP BY i.user)",
+    );
+    assert!(by_user <= 40_000, "{by_user}");
+    let outcomes = |outcome: &str| {
+        ledger
+            .settled()
+            .iter()
+            .filter(|one| one.outcome == outcome)
+            .count()
+    };
+    // The storm was one: some were served, some left, some failed.
+    for outcome in ["ok", "canceled"] {
+        assert!(outcomes(outcome) > 20, "{outcome}");
+    }
+    let hedged =
+        "SELECT count(*) FROM attempts a JOIN names n ON n.id = a.role WHERE n.name = 'hedge'";
+    assert!(ledger.number(hedged) > 20);
+    assert_eq!(outcomes("internal"), 0, "nothing was left unsettled");
+    let stderr = gateway.stderr();
+    assert!(
+        !stderr.contains("panicked") && !stderr.contains("unsettled"),
+        "{stderr}"
     );
 }

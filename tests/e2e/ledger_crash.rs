@@ -12,9 +12,9 @@ use crate::accounts::{
     ESTIMATED, Ledger, RECOVERED, Settled, TOLD, chat_of, limit, price, prices, rest, spends,
 };
 use crate::client::{Client, Kept, Request};
-use crate::gate::{Gate, behind};
-use crate::gateway::{Gateway, directory, free_port, model, own_key, provider, run, sum};
-use crate::provider::{Provider, Script};
+use crate::gate::{Gate, begun, behind};
+use crate::gateway::{Gateway, KEY, directory, free_port, model, own_key, provider, run, sum};
+use crate::provider::{Provider, Script, delta};
 use crate::tool;
 use crate::wait::eventually;
 
@@ -410,4 +410,43 @@ fn a_ledger_that_breaks_under_way_is_an_alarm_and_no_end() {
     eventually("it is written again", || {
         (gateway.call(&chat_of("u", 10)).status == 200).then_some(())
     });
+}
+
+#[test]
+fn a_gateway_that_is_stopped_settles_what_it_cuts_off() {
+    let directory = directory();
+    let path = directory.join("ledger.db");
+    let gate = Gate::default();
+    let words =
+        [delta("one"), delta(" two"), delta(" three")].map(|data| format!("data: {data}\n\n"));
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let scripted = Provider::start(begun(&words, &gate, &[]));
+    let (_file, prices) = prices(&price("main", 1.0, 1.0));
+    let text = config(&prices, &path, &scripted, &limit("all", "1 usd", ""));
+    let mut gateway = Gateway::start(&format!("[server]\ngrace_period = \"1s\"\n{text}"));
+    let body = r#"{"model":"m","user":"u","max_tokens":50,"stream":true,"messages":[{"role":"user","content":"hello"}]}"#;
+    let request = Request::post("/v1/chat/completions").key(KEY).json(body);
+    let mut stream = gateway.connect().stream(&request).unwrap();
+    for _ in 0..3 {
+        assert!(stream.event().is_some());
+    }
+    // Another has no answer yet.
+    let silent = chat_as("silent", 50);
+    scripted.become_script(crate::provider::silence());
+    let mut client = gateway.connect();
+    client.send(&silent.bytes()).unwrap();
+    eventually("both are with their provider", || {
+        (scripted.count() == 2).then_some(())
+    });
+    gateway.signal("TERM");
+    gateway.wait();
+    let ledger = Ledger::at(&path);
+    assert_eq!(ledger.open_intents(), 0);
+    let all = of(&ledger.settled());
+    assert_eq!(all.len(), 2);
+    for one in all.values() {
+        let said = if one.request_id == "silent" { 0 } else { 3 };
+        assert_eq!((one.completion, one.source), (said, ESTIMATED), "{one:?}");
+        assert!((1..30).contains(&one.prompt), "{one:?}");
+    }
 }
