@@ -45,7 +45,8 @@ run: rust build-needs ## build in release, start the demo gateway on 127.0.0.1:8
 
 test: rust build-needs $(VENV)/.ready $(NODE)/.ready ## run every test
 	@sh .ci/need $(NEED_TEST)
-	@sh .ci/unpack $(TOOLS) promtool=prometheus faketime=faketime,libfaketime
+	@sh .ci/unpack $(TOOLS) promtool=prometheus faketime=faketime,libfaketime \
+		redis-server=redis-server,redis-tools,liblzf1,libjemalloc2
 	TOLLGATE_TEST_VENV=$(VENV) TOLLGATE_TEST_NODE=$(NODE) $(CARGO) test --locked
 
 bench: rust build-needs ## measure the scan, translation, and the gateway beside nginx

@@ -10,6 +10,7 @@ use super::verdict::{Turn, Why};
 use super::window::{self, Ask, Part, Tally};
 use super::{Priority, Rule};
 use crate::units::{Moment, Window};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -20,6 +21,8 @@ pub(super) struct Counter {
     /// Locks are taken in this order.
     pub id: u64,
     pub window: Window,
+    /// A hard rule's, where counters are shared with a fleet.
+    pub is_hard: AtomicBool,
     held: Mutex<Held>,
 }
 
@@ -61,6 +64,7 @@ impl Counter {
         Self {
             id,
             window,
+            is_hard: AtomicBool::new(false),
             held: Mutex::new(held),
         }
     }

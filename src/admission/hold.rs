@@ -5,8 +5,10 @@
 //! the first two consume it, and its charges are taken out when they are ended.
 
 use super::counter::{Counter, Held, Slot};
+use super::fleet::Asked;
+use super::period;
 use super::window::{self, Ask, Part};
-use super::{Left, Load, Refusal, Rule, Standing, Why};
+use super::{Fleet, Left, Load, Refusal, Rule, Standing, Why};
 use crate::units::Moment;
 use std::sync::{Arc, MutexGuard};
 
@@ -21,6 +23,18 @@ pub struct Hold {
     /// What is reserved.
     bound: Load,
     standing: Standing,
+    /// What the gateways of a fleet share of it.
+    share: Option<Box<Share>>,
+}
+
+/// A hold's other half, in the shared store.
+pub(super) struct Share {
+    pub fleet: Arc<Fleet>,
+    /// Rules that want a place, with the key of their places.
+    pub places: Vec<(Arc<Rule>, String)>,
+    pub member: String,
+    /// The places are taken.
+    pub is_placed: bool,
 }
 
 /// What is reserved in one counter.
@@ -28,7 +42,11 @@ pub(super) struct Charge {
     pub rule: Arc<Rule>,
     pub counter: Arc<Counter>,
     /// The oldest first.
-    parts: Vec<Part>,
+    pub parts: Vec<Part>,
+    /// Its name in the shared store, where there is one, and the buckets there of
+    /// all parts.
+    pub name: Option<Arc<str>>,
+    pub shared: Vec<u64>,
 }
 
 impl Hold {
@@ -39,24 +57,58 @@ impl Hold {
         load: &Load,
         now: Moment,
     ) -> Result<Self, Refusal> {
-        charges.sort_by_key(|charge| charge.counter.id);
-        charges.dedup_by_key(|charge| charge.counter.id);
+        order(&mut charges);
         let standing = reserve(&mut charges, load, now)?;
         Ok(Self {
             charges,
             slots,
             bound: *load,
             standing,
+            share: None,
         })
     }
 
+    /// Nothing is reserved yet: the first [`Self::extend`] does it, in the shared
+    /// store too.
+    pub(super) fn shared(mut charges: Vec<Charge>, slots: Vec<Slot>, share: Share) -> Self {
+        order(&mut charges);
+        Self {
+            charges,
+            slots,
+            share: Some(Box::new(share)),
+            ..Self::default()
+        }
+    }
+
     /// Reserves more, for a further attempt or a hedge: all of it under each
-    /// rule, or nothing.
+    /// rule, or nothing. Asks the shared store where there is one; a future that
+    /// is dropped while it waits leaves the hold as it was.
     ///
     /// # Errors
     ///
     /// When a rule has not enough left. The hold is as it was.
-    pub fn extend(&mut self, more: &Load, now: Moment) -> Result<(), Refusal> {
+    pub async fn extend(&mut self, more: &Load, now: Moment) -> Result<(), Refusal> {
+        let Some(share) = &mut self.share else {
+            return self.grow(more, now);
+        };
+        let places = match share.is_placed {
+            true => &[][..],
+            false => &share.places,
+        };
+        let mut asked = Asked {
+            charges: &mut self.charges,
+            places,
+            member: &share.member,
+            load: *more,
+        };
+        self.standing = share.fleet.take(&mut asked, now).await?;
+        share.is_placed = true;
+        self.bound = self.bound.plus(more);
+        Ok(())
+    }
+
+    /// As [`Self::extend`], in memory.
+    fn grow(&mut self, more: &Load, now: Moment) -> Result<(), Refusal> {
         self.standing = reserve(&mut self.charges, more, now)?;
         self.bound = self.bound.plus(more);
         Ok(())
@@ -93,8 +145,14 @@ impl Hold {
     }
 
     fn close(&mut self, used: &Load) {
-        for charge in std::mem::take(&mut self.charges) {
-            charge.settle(used.of(charge.rule.allowance.measure));
+        let charges = std::mem::take(&mut self.charges);
+        match self.share.take() {
+            None => {
+                for charge in charges {
+                    charge.settle(charge.amount(used), |_, _| ());
+                }
+            }
+            Some(share) => share.close(&charges, used),
         }
         self.slots.clear();
     }
@@ -123,24 +181,83 @@ impl Charge {
             rule,
             counter,
             parts: Vec::new(),
+            name: None,
+            shared: Vec::new(),
+        }
+    }
+
+    /// What it counts of a load.
+    pub fn amount(&self, load: &Load) -> u64 {
+        load.of(self.rule.allowance.measure)
+    }
+
+    /// How long its buckets are, in microseconds.
+    pub fn width(&self) -> u64 {
+        period::width(self.counter.window)
+    }
+
+    /// Takes back what was reserved last, which was `load`.
+    pub fn undo(&mut self, load: &Load) {
+        if self.amount(load) > 0
+            && let Some(part) = self.parts.pop()
+        {
+            self.counter.lock().tally.settle(part, 0);
         }
     }
 
     /// The oldest parts are charged first: the ledger knows a request by the time
     /// at which it was admitted.
-    fn settle(&self, mut used: u64) {
+    /// Tells how much is free again of which part.
+    fn settle(&self, mut used: u64, mut free: impl FnMut(usize, u64)) {
         let mut held = self.counter.lock();
-        for part in &self.parts {
+        for (at, part) in self.parts.iter().enumerate() {
             let charged = used.min(part.amount());
             held.tally.settle(*part, charged);
             used -= charged;
+            free(at, part.amount() - charged);
         }
     }
 }
 
+impl Share {
+    /// Settles in memory, and notes what the store is to be told.
+    fn close(self, charges: &[Charge], used: &Load) {
+        let mut journal = self.fleet.lock();
+        for charge in charges {
+            let (window, name) = (charge.counter.window, &charge.name);
+            charge.settle(charge.amount(used), |at, free| {
+                if let (Some(name), Some(from)) = (name, charge.shared.get(at)) {
+                    let free = i64::try_from(free).unwrap_or(i64::MAX);
+                    journal.change(name, window, *from, -free);
+                }
+            });
+        }
+        for (_, key) in self.places {
+            let place = (key, self.member.clone());
+            if journal.places.remove(&place) {
+                journal.left.push(place);
+            }
+        }
+        let is_empty = journal.is_empty();
+        drop(journal);
+        if !is_empty {
+            self.fleet.nudge();
+        }
+    }
+}
+
+fn order(charges: &mut Vec<Charge>) {
+    charges.sort_by_key(|charge| charge.counter.id);
+    charges.dedup_by_key(|charge| charge.counter.id);
+}
+
 /// Adds `load` to all charges or none. The counters are locked together, in the
 /// order of their numbers.
-fn reserve(charges: &mut [Charge], load: &Load, now: Moment) -> Result<Standing, Refusal> {
+pub(super) fn reserve(
+    charges: &mut [Charge],
+    load: &Load,
+    now: Moment,
+) -> Result<Standing, Refusal> {
     let mut guards: Vec<_> = charges.iter().map(|charge| charge.counter.lock()).collect();
     let locked = charges.iter().zip(&mut guards);
     let mut asks: Vec<_> = locked

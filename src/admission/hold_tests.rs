@@ -35,7 +35,7 @@ impl Actor {
             }
             Step::Extend(amount) => {
                 if let Some(hold) = &mut self.hold {
-                    let outcome = hold.extend(&dollars(amount), at(0));
+                    let outcome = hold.grow(&dollars(amount), at(0));
                     assert_eq!(outcome.is_ok(), amount <= free);
                     self.reserved += outcome.map_or(0, |()| amount);
                 }
@@ -188,7 +188,7 @@ fn play(window: Window, deeds: &[(Deed, i64)]) -> (Parts, Vec<Parts>, u64) {
             Deed::Extend(who, more) => {
                 if let Some((hold, parts)) = open.get_mut(who % count) {
                     latest = latest.max(now);
-                    if hold.extend(&dollars(more), Moment(now)).is_ok() {
+                    if hold.grow(&dollars(more), Moment(now)).is_ok() {
                         parts.push((latest, more));
                     }
                 }

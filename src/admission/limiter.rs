@@ -4,20 +4,26 @@
 //! a reload changes limits and forgets nothing.
 
 use super::counter::{Counter, Slot};
+use super::hold::Share;
 use super::hold::{Charge, Hold};
 use super::memory::{Key, Memory, ROOM};
-use super::{Load, Refusal, Rule, Stage, Subject, Turn, Why};
+use super::{Fleet, Load, Refusal, Rule, Stage, Subject, Turn, Why};
 use crate::units::{Measure, Moment};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// When to come again for a place: nobody knows when one is free, and most
 /// requests take seconds.
 const PLACE_AFTER: Duration = Duration::from_secs(1);
 
+/// How often a request that waits asks for a place among the fleet's.
+const ASK_EVERY: Duration = Duration::from_millis(25);
+
 /// Limits and budgets, shared by all requests.
 pub struct Limiter {
     memory: Memory,
+    fleet: Option<Arc<Fleet>>,
 }
 
 /// What a rule has left for one of those that it tells apart.
@@ -52,6 +58,35 @@ impl Limiter {
     pub fn with_room(counters: usize) -> Self {
         Self {
             memory: Memory::new(counters),
+            fleet: None,
+        }
+    }
+
+    /// As [`Self::new`], for a gateway of a fleet.
+    pub fn of_fleet(fleet: Fleet) -> Self {
+        Self {
+            fleet: Some(Arc::new(fleet)),
+            ..Self::new()
+        }
+    }
+
+    /// The fleet's counters, if this gateway has any.
+    pub fn fleet(&self) -> Option<&Fleet> {
+        self.fleet.as_deref()
+    }
+
+    /// Keeps the fleet's counters and this gateway's agreed, for ever. `now`: the
+    /// time of budgets.
+    pub async fn tend(&self, now: impl Fn() -> Moment + Send) {
+        if let Some(fleet) = &self.fleet {
+            fleet.tend(&self.memory, now).await;
+        }
+    }
+
+    /// What was recorded is all there is: the fleet counts it too.
+    pub fn recorded(&self) {
+        if let Some(fleet) = &self.fleet {
+            fleet.renew();
         }
     }
 
@@ -80,12 +115,68 @@ impl Limiter {
         let counting = asked.filter(|rule| rule.counts(subject));
         let (places, budgets): (Vec<_>, Vec<_>) =
             counting.partition(|rule| rule.allowance.measure == Measure::Concurrent);
+        if let Some(fleet) = &self.fleet {
+            let both = (places, budgets);
+            return self.share(fleet, both, subject, load, turn, now).await;
+        }
         let (slots, now) = self.enter(places, subject, turn, now).await?;
         let charge = |rule: &Arc<Rule>| {
             let counter = self.counter(rule, subject, now);
             Charge::new(Arc::clone(rule), counter)
         };
         Hold::new(budgets.into_iter().map(charge).collect(), slots, load, now)
+    }
+
+    /// Reserves in this gateway's memory and in the fleet's store.
+    async fn share(
+        &self,
+        fleet: &Arc<Fleet>,
+        (places, budgets): (Vec<&Arc<Rule>>, Vec<&Arc<Rule>>),
+        subject: &Subject<'_>,
+        load: &Load,
+        turn: Turn,
+        now: Moment,
+    ) -> Result<Hold, Refusal> {
+        let shared = places.iter().map(|rule| {
+            let key = fleet.place(Key::of(rule, subject).as_str());
+            (Arc::clone(rule), key)
+        });
+        let shared: Vec<_> = shared.collect();
+        let patience = shared.iter().map(|(rule, _)| rule.wait).max();
+        let until = tokio::time::Instant::from_std(turn.until);
+        let until = until.min(tokio::time::Instant::now() + patience.unwrap_or_default());
+        let (slots, now) = self.enter(places, subject, turn, now).await?;
+        let charge = |rule: &Arc<Rule>| {
+            let counter = self.counter(rule, subject, now);
+            Charge {
+                name: Some(Key::of(rule, subject).as_str().into()),
+                ..Charge::new(Arc::clone(rule), counter)
+            }
+        };
+        let charges: Vec<_> = budgets.into_iter().map(charge).collect();
+        if charges.is_empty() && shared.is_empty() {
+            return Ok(Hold::default());
+        }
+        let share = Share {
+            fleet: Arc::clone(fleet),
+            member: match shared.is_empty() {
+                true => String::new(),
+                false => fleet.member(),
+            },
+            places: shared,
+            is_placed: false,
+        };
+        let mut hold = Hold::shared(charges, slots, share);
+        loop {
+            let Err(refusal) = hold.extend(load, now).await else {
+                return Ok(hold);
+            };
+            let is_place = refusal.measure == Measure::Concurrent && refusal.why == Why::Exhausted;
+            if !is_place || tokio::time::Instant::now() + ASK_EVERY >= until {
+                return Err(refusal);
+            }
+            tokio::time::sleep(ASK_EVERY).await;
+        }
     }
 
     /// Takes a place under each rule, the narrowest rule first: nobody who waits
@@ -179,7 +270,11 @@ impl Limiter {
 
     fn counter(&self, rule: &Rule, subject: &Subject<'_>, now: Moment) -> Arc<Counter> {
         let key = Key::of(rule, subject);
-        self.memory.counter(&key, rule.allowance.window, now)
+        let counter = self.memory.counter(&key, rule.allowance.window, now);
+        if self.fleet.is_some() {
+            counter.is_hard.store(rule.hard, Ordering::Relaxed);
+        }
+        counter
     }
 }
 

@@ -154,14 +154,14 @@ fn a_hold_grows_under_all_rules_or_none() {
     let mut load = tokens(5, 5);
     load.cost = MicroUsd(5);
     let mut hold = ask(&limiter, &rules, &SUBJECT, &load, at(0)).unwrap();
-    hold.extend(&load, at(1)).unwrap();
+    hold.grow(&load, at(1)).unwrap();
     load.requests = 0;
-    let refused = hold.extend(&load, at(2)).unwrap_err();
+    let refused = hold.grow(&load, at(2)).unwrap_err();
     assert_eq!(refused.measure, Measure::TotalTokens);
     assert_eq!(used(&limiter, &rules, at(2)), (10, 10));
     assert_eq!(hold.bound().cost, MicroUsd(10));
     // Grown in the next hour: charged to the hour of its admission first.
-    hold.extend(&load, at(3_600)).unwrap();
+    hold.grow(&load, at(3_600)).unwrap();
     assert_eq!(used(&limiter, &rules, at(3_600)), (5, 5));
     let mut real = tokens(1, 1);
     real.cost = MicroUsd(12);

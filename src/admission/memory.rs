@@ -214,6 +214,18 @@ impl Memory {
         }
     }
 
+    /// All counters of hard rules, with their names.
+    pub fn hard(&self) -> Vec<(Arc<str>, Arc<Counter>)> {
+        let mut found = Vec::new();
+        for shard in &self.shards {
+            let shard = lock(shard);
+            let all = shard.counters.iter();
+            let hard = all.filter(|(_, counter)| counter.is_hard.load(Ordering::Relaxed));
+            found.extend(hard.map(|(name, counter)| (Arc::from(&**name), Arc::clone(counter))));
+        }
+        found
+    }
+
     /// How many counters there are.
     pub fn len(&self) -> usize {
         let of_each = self.shards.iter().map(|shard| lock(shard).counters.len());

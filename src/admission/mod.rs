@@ -12,6 +12,7 @@
 
 mod clock;
 mod counter;
+mod fleet;
 mod hold;
 mod limiter;
 mod memory;
@@ -22,6 +23,7 @@ mod verdict;
 mod window;
 
 pub use clock::Clock;
+pub use fleet::{Fleet, MOST_SHARED, Shared};
 pub use hold::Hold;
 pub use limiter::{Limiter, Remaining};
 pub use memory::ROOM;

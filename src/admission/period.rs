@@ -37,7 +37,7 @@ pub(super) fn end(window: Window, from: u64) -> Option<Moment> {
 }
 
 /// A bucket's length in a rolling window, in microseconds; never 0.
-fn width(window: Window) -> u64 {
+pub(super) fn width(window: Window) -> u64 {
     match window {
         Window::Rolling(length) => u64::try_from(length.as_micros())
             .unwrap_or(u64::MAX)

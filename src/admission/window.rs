@@ -102,6 +102,13 @@ impl Tally {
         }
     }
 
+    /// Each bucket's beginning, and what is settled and reserved in it.
+    pub fn buckets(&self) -> Vec<(u64, u64)> {
+        let all = self.buckets.iter();
+        all.map(|b| (b.from, b.settled.saturating_add(b.reserved)))
+            .collect()
+    }
+
     /// Settled and reserved, as of the last [`Self::turn`].
     pub fn used(&self) -> u64 {
         self.buckets.iter().fold(0, |sum, bucket| {
@@ -218,6 +225,11 @@ impl Tally {
 impl Part {
     pub const fn amount(self) -> u64 {
         self.amount
+    }
+
+    /// The bucket that it is in: since when that takes.
+    pub const fn from(self) -> u64 {
+        self.from
     }
 }
 

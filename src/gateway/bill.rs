@@ -343,7 +343,7 @@ impl Bill {
         let needed = before.chain(beside).fold(own, |sum, load| sum.plus(&load));
         let lacking = lacking(&needed, &self.reserved);
         if lacking != Load::default() {
-            if let Err(refusal) = self.hold.extend(&lacking, desk.now) {
+            if let Err(refusal) = self.hold.extend(&lacking, desk.now).await {
                 hold.release();
                 return Err(refusal);
             }

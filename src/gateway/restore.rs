@@ -42,6 +42,7 @@ impl Accounts {
             self.limiter
                 .record(&rules, &subject(used), &load(used), used.at.min(now));
         }
+        self.limiter.recorded();
         Ok(())
     }
 }

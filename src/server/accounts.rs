@@ -1,9 +1,9 @@
 //! What counts, from the start on: the ledger, the clock of budgets, the
 //! limiter.
 
-use super::House;
+use super::{House, fleet};
 use crate::admission::{Clock, Limiter};
-use crate::config::{self, Durability, OnFailure};
+use crate::config::{self, Config, Durability, OnFailure, Store};
 use crate::gateway::Accounts;
 use crate::ledger::{self, Ledger, MEMORY, Settings};
 use crate::meter::tokens;
@@ -24,8 +24,11 @@ pub(super) fn file(source: &Source, config: &config::Ledger) -> PathBuf {
 /// Opens the ledger and starts the clock.
 ///
 /// # Errors
-/// Why the ledger cannot be written, for the operator.
-pub(super) fn open(source: &Source, config: &config::Ledger) -> Result<Accounts, String> {
+/// Why the ledger cannot be written, or the fleet's store has no usable address,
+/// for the operator.
+pub(super) fn open(source: &Source, config: &Config) -> Result<Accounts, String> {
+    let state = &config.state;
+    let config = &config.ledger;
     let settings = Settings {
         path: file(source, config),
         durability: match config.durability {
@@ -45,7 +48,10 @@ pub(super) fn open(source: &Source, config: &config::Ledger) -> Result<Accounts,
         );
     }
     Ok(Accounts {
-        limiter: Limiter::new(),
+        limiter: match state.store {
+            Store::Memory => Limiter::new(),
+            Store::Redis => Limiter::of_fleet(fleet::of(state, &file(source, config))?),
+        },
         clock: Clock::starting(recovery.latest.unwrap_or_default()),
         ledger: Arc::new(ledger),
         buffers: config.on_failure == OnFailure::Buffer,

@@ -34,6 +34,10 @@ const FLUSH: Duration = Duration::from_millis(200);
 /// How long requests may take to say that they were cut.
 pub const FAREWELL: Duration = Duration::from_secs(2);
 
+/// How long a start waits for the fleet's store: without it, it serves what may
+/// be served then.
+const JOINING: Duration = Duration::from_secs(2);
+
 /// How long what is left may take to be written to the ledger.
 const CLOSING: Duration = Duration::from_secs(10);
 
@@ -115,6 +119,9 @@ impl Control {
 
     async fn announce(&self) {
         self.listening().await;
+        if let Some(fleet) = self.stopping.accounts.limiter.fleet() {
+            fleet.ready(JOINING).await;
+        }
         self.ready.store(true, Ordering::Release);
         // Not under systemd: there is nobody to tell.
         let _ = sd_notify::notify(&[NotifyState::Ready]);
@@ -135,6 +142,9 @@ impl Control {
             log::warn!(cut = cut; "grace period over");
             self.stopping.ending.send_replace(true);
             let _ = tokio::time::timeout(FAREWELL, self.quiet()).await;
+        }
+        if let Some(fleet) = self.stopping.accounts.limiter.fleet() {
+            fleet.flushed(FAREWELL).await;
         }
         log::info!("stopped");
         self.reloader.access_log.shutdown();

@@ -3,6 +3,7 @@
 
 mod accounts;
 mod control;
+mod fleet;
 mod front;
 mod keys;
 mod status;
@@ -85,7 +86,7 @@ fn serve(source: Source, config: Config, table: RoutingTable) -> Result<(), Stri
         .map_err(|e| format!("access log: {e}"))?;
     let traces = Traces::start(table.traces.clone(), Arc::clone(&metrics))
         .map_err(|e| format!("traces: {e}"))?;
-    let accounts = Arc::new(accounts::open(&source, &config.ledger)?);
+    let accounts = Arc::new(accounts::open(&source, &config)?);
     accounts::warm();
     let keys = keys::live(&source, &config, &table);
     if let Some(live) = &keys {
@@ -242,6 +243,10 @@ fn add_services(server: &mut Server, house: &House, certificates: Vec<Arc<Certif
     if let Some(live) = &house.keys {
         let watching = keys::Watching(keys::Watch::new(house, live));
         server.add_service(background_service("keys", watching));
+    }
+    if house.accounts.limiter.fleet().is_some() {
+        let tending = fleet::Tending(Arc::clone(&house.accounts));
+        server.add_service(background_service("fleet", tending));
     }
     if let Some(demo) = &house.config.demo {
         server.add_service(demo::service(demo.listen));

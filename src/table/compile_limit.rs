@@ -1,9 +1,9 @@
 //! Limits and budgets: from what the operator wrote to rules.
 
 use super::compile::{Compiler, path};
-use crate::admission::{Dimension, Rule, Selector};
+use crate::admission::{Dimension, Fleet, MOST_SHARED, Rule, Selector};
 use crate::chat::Operation;
-use crate::config::{self, Per, is_plain};
+use crate::config::{self, Per, Store, is_plain};
 use crate::units::{Allowance, Measure, Pattern, Window};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -31,7 +31,38 @@ impl Compiler<'_> {
             }
             self.names_of_limit(i, written);
         }
+        self.shared_limits();
         config.limit.iter().map(|w| Arc::new(rule(w))).collect()
+    }
+
+    /// What a fleet's store can count exactly, and where it is.
+    fn shared_limits(&mut self) {
+        let config = self.config;
+        if config.state.store != Store::Redis {
+            return;
+        }
+        let limits = config.limit.iter().enumerate();
+        let own = limits.map(|(i, one)| (path(["limit", &i.to_string(), "allow"]), one.allow));
+        let keys = config.keys.iter().flat_map(|(name, key)| {
+            let at = move |i: usize| path(["keys", name, "limits", &i.to_string()]);
+            let limits = key.limits.iter().enumerate();
+            limits.map(move |(i, allowance)| (at(i), *allowance))
+        });
+        let is_large = |allowance: &Allowance| allowance.amount > MOST_SHARED;
+        let large: Vec<_> = own.chain(keys).filter(|(_, one)| is_large(one)).collect();
+        for (at, _) in large {
+            let hint = "Redis counts exactly to 2^53 - 1; money in millionths of a dollar";
+            self.error(at, "this is more than can be shared", hint);
+        }
+        let url = config.state.url.as_deref();
+        if url.is_some_and(|url| !Fleet::is_address(url)) {
+            let hint = "redis://HOST:PORT/DB";
+            self.error(
+                path(["state", "url"]),
+                "this is no address of a Redis",
+                hint,
+            );
+        }
     }
 
     /// Names that nothing has: limits of nobody.

@@ -44,6 +44,7 @@ mod endpoints;
 mod errors;
 mod failover;
 mod faults;
+mod fleet;
 mod graded;
 mod headers;
 mod hedging;

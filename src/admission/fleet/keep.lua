@@ -1,0 +1,10 @@
+-- Renews places: those of a gateway that lives last as long as it does.
+--
+-- KEYS: a set for each place. ARGV: time to live; for each place its member.
+
+local now, ttl = time(), tonumber(ARGV[1])
+for i = 1, #KEYS do
+  redis.call('ZADD', KEYS[i], int(now + ttl), ARGV[1 + i])
+  redis.call('PEXPIRE', KEYS[i], int(math.ceil(ttl / 1000)))
+end
+return 1

@@ -1,0 +1,411 @@
+//! Two gateways on one Redis: they keep budgets together, and Redis may be paused, killed and emptied.
+//!
+//! A request may cost 100 micro-dollars and costs 99, so that ten of them fill a budget of a thousand.
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::accounts::{at_rest, chat_of, limit, price, prices, spends};
+use crate::client::{Kept, Response};
+use crate::gate::{Gate, behind};
+use crate::gateway::{Directory, Gateway, directory, free_port, model_once, own_key, provider};
+use crate::provider::Provider;
+use crate::wait::eventually;
+
+/// Far beyond what a decision takes, and far below what a Redis that is waited for would cost.
+const PROMPT: Duration = Duration::from_secs(10);
+
+/// A redis-server without a file, on a port of its own.
+struct Redis {
+    child: Child,
+    port: u16,
+    #[expect(dead_code, reason = "removed when it is dropped")]
+    directory: Directory,
+}
+
+impl Redis {
+    fn start() -> Self {
+        Self::start_at(free_port())
+    }
+
+    fn start_at(port: u16) -> Self {
+        let directory = directory();
+        let program = found("redis-server");
+        let mut command = Command::new(&program);
+        // Unpacked rather than installed, it has its libraries beside it.
+        let beside = program.parent().and_then(|bin| bin.parent());
+        let libraries = beside.map(|usr| {
+            usr.join("lib")
+                .join(format!("{}-linux-gnu", std::env::consts::ARCH))
+        });
+        if let Some(libraries) = libraries.filter(|libraries| !libraries.starts_with("/usr")) {
+            command.env("LD_LIBRARY_PATH", libraries);
+        }
+        let child = command
+            .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
+            .args(["--save", "", "--appendonly", "no", "--dir"])
+            .arg(&*directory)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("redis-server does not start; `make test` brings it");
+        let redis = Self {
+            child,
+            port,
+            directory,
+        };
+        eventually("Redis answers", || redis.try_ask("PING").ok());
+        redis
+    }
+
+    fn try_ask(&self, words: &str) -> redis::RedisResult<redis::Value> {
+        let client = redis::Client::open(format!("redis://127.0.0.1:{}/", self.port))?;
+        let mut connection = client.get_connection_with_timeout(PROMPT)?;
+        let mut words = words.split(' ');
+        let mut command = redis::cmd(words.next().unwrap());
+        for word in words {
+            command.arg(word);
+        }
+        command.query(&mut connection)
+    }
+
+    fn ask<T: redis::FromRedisValue>(&self, words: &str) -> T {
+        let value = self.try_ask(words).expect("Redis does not answer");
+        redis::from_redis_value(value).expect("an answer of another kind")
+    }
+
+    /// What all counters whose names hold this text count, in micro-dollars.
+    fn counted(&self, what: &str) -> i64 {
+        let keys: Vec<String> = self.ask(&format!("KEYS *}}:c:*{what}*"));
+        let all = keys.iter().flat_map(|key| {
+            let fields: Vec<(String, i64)> = self.ask(&format!("HGETALL {key}"));
+            fields
+        });
+        all.filter(|(field, _)| field != "t")
+            .map(|(_, used)| used)
+            .sum()
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        let status = Command::new("kill").args(["-s", name, &pid]).status();
+        assert!(status.expect("no kill command").success());
+    }
+
+    /// Ends it; its port, for another in its place.
+    fn ended(self) -> u16 {
+        self.port
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn found(program: &str) -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let places = std::env::split_paths(&path).map(|place| place.join(program));
+    let mut there = places.filter(|place| place.exists());
+    let text = "redis-server is not there; `make test` brings it";
+    there.next().expect(text)
+}
+
+/// What Redis holds of a budget for a fleet's gateways that live or have died: their leases.
+const LEASED: i64 = 200;
+
+/// A gateway of the fleet; `rest` are its limits and whatever else.
+fn member(redis: &Redis, scripted: &Provider, lease: f64, rest: &str) -> Gateway {
+    let (file, prices) = prices(&price("main", 0.0, 1.0));
+    let state = format!(
+        "[state]\nstore = \"redis\"\nurl = \"redis://127.0.0.1:{}/0\"\nprefix = \"test:\"\nlease = {lease}\n",
+        redis.port
+    );
+    let config = [
+        prices,
+        state,
+        rest.to_owned(),
+        provider("main", scripted),
+        model_once("m", &["main/upstream-m"]),
+        own_key(),
+    ];
+    let gateway = Gateway::start(&config.concat());
+    // The gateway has read it.
+    drop(file);
+    gateway
+}
+
+/// A hard budget for ten requests of each user, and a soft limit of twenty of others.
+fn limits() -> String {
+    let budget = limit(
+        "budget",
+        "0.001 usd",
+        "per = [\"user\"]\nusers = [\"hard-*\"]",
+    );
+    let soft = limit(
+        "soft",
+        "20 requests / 1h",
+        "per = [\"user\"]\nusers = [\"soft-*\"]",
+    );
+    budget + &soft
+}
+
+fn ask(gateway: &Gateway, user: &str) -> Response {
+    let began = Instant::now();
+    let answer = gateway.call(&chat_of(user, 100));
+    assert!(began.elapsed() < PROMPT, "it took {:?}", began.elapsed());
+    answer
+}
+
+/// Asks so often, and is served each time.
+fn served(gateway: &Gateway, user: &str, times: usize) {
+    for _ in 0..times {
+        let answer = ask(gateway, user);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+}
+
+/// Asks until it is refused; how often it was served, and the code of the refusal.
+fn exhaust(gateway: &Gateway, user: &str) -> (usize, String) {
+    for served in 0..100 {
+        let answer = ask(gateway, user);
+        if answer.status != 200 {
+            return (served, answer.error("code"));
+        }
+    }
+    panic!("{user} is never refused");
+}
+
+/// Waits until a gateway decides with Redis again.
+fn recovered(gateway: &Gateway, probe: &str) {
+    let is_served = || (ask(gateway, probe).status == 200).then_some(());
+    eventually("a hard budget lets somebody in again", is_served);
+}
+
+/// What the gateways' ledgers say that a user spent, in micro-dollars.
+fn spent(fleet: &[&Gateway], user: &str) -> u64 {
+    let all = fleet.iter().map(|gateway| {
+        let all = at_rest(gateway).by_user();
+        let own = all.get(user).map(Vec::as_slice).unwrap_or_default();
+        own.iter().map(|one| one.cost).sum::<u64>()
+    });
+    all.sum()
+}
+
+/// Waits until Redis counts what the ledgers say; nothing is reserved then, but leases.
+fn agreed(redis: &Redis, fleet: &[&Gateway], user: &str) {
+    let spent = i64::try_from(spent(fleet, user)).unwrap();
+    let mut last = 0;
+    let agrees = || {
+        last = redis.counted(user);
+        let leased = last - spent;
+        (leased >= 0 && leased % LEASED == 0 && leased <= 2 * LEASED).then_some(())
+    };
+    eventually(&format!("Redis counts the {spent} of the ledgers"), agrees);
+}
+
+#[test]
+fn two_gateways_keep_a_budget_together() {
+    const RACERS: usize = 200;
+    const ROUNDS: usize = 50;
+    let redis = Redis::start();
+    let scripted = Provider::start(spends(1));
+    let fleet = [0, 1].map(|_| member(&redis, &scripted, 0.0, &limits()));
+    let (start, end) = (Barrier::new(RACERS), Barrier::new(RACERS + 1));
+    let admitted: Vec<AtomicUsize> = (0..ROUNDS).map(|_| AtomicUsize::new(0)).collect();
+    let other = std::sync::Mutex::new(Vec::new());
+    let race = |gateway: &Gateway| {
+        let mut client = Kept::new(gateway.address);
+        for (round, admitted) in admitted.iter().enumerate() {
+            start.wait();
+            // Nothing here may panic: the others would wait for ever.
+            match client.call(&chat_of(&format!("hard-{round}-"), 100)) {
+                Ok(answer) if answer.status == 200 => drop(admitted.fetch_add(1, Ordering::SeqCst)),
+                // A machine that is busy elsewhere may answer too late: then nobody is let in.
+                Ok(answer) if [402, 503].contains(&answer.status) => {}
+                odd => other.lock().unwrap().push(format!("{odd:?}")),
+            }
+            end.wait();
+        }
+    };
+    std::thread::scope(|scope| {
+        for racer in 0..RACERS {
+            let (gateway, race) = (&fleet[racer % 2], &race);
+            scope.spawn(move || race(gateway));
+        }
+        admitted.iter().for_each(|_| drop(end.wait()));
+    });
+    assert_eq!(*other.lock().unwrap(), Vec::<String>::new());
+    let fleet = fleet.each_ref();
+    for (round, admitted) in admitted.iter().enumerate() {
+        let admitted = admitted.load(Ordering::SeqCst);
+        assert!(admitted <= 10, "round {round}: {admitted} of 10");
+        let user = format!("hard-{round}-");
+        assert_eq!(spent(&fleet, &user), 99 * admitted as u64);
+    }
+    let all: usize = admitted.iter().map(|one| one.load(Ordering::SeqCst)).sum();
+    let dollars = i64::try_from(99 * all).unwrap();
+    eventually("Redis counts what the ledgers say", || {
+        (redis.counted("hard-") == dollars).then_some(())
+    });
+    assert!(all > 0);
+}
+
+#[test]
+fn what_one_gateway_spent_the_other_has_not() {
+    let redis = Redis::start();
+    let scripted = Provider::start(spends(1));
+    let one = member(&redis, &scripted, 0.0, &limits());
+    let other = member(&redis, &scripted, 0.0, &limits());
+    served(&one, "hard-ann", 7);
+    agreed(&redis, &[&one], "hard-ann");
+    assert_eq!(exhaust(&other, "hard-ann"), (3, "budget_exceeded".into()));
+    assert_eq!(exhaust(&one, "hard-ann"), (0, "budget_exceeded".into()));
+    served(&other, "hard-bob", 1);
+    served(&one, "soft-ann", 12);
+    assert_eq!(exhaust(&other, "soft-ann").0, 8);
+}
+
+#[test]
+fn a_lease_is_all_that_is_spent_while_redis_is_paused() {
+    let redis = Redis::start();
+    let scripted = Provider::start(spends(0));
+    let one = member(&redis, &scripted, 0.2, &limits());
+    let other = member(&redis, &scripted, 0.2, &limits());
+    served(&one, "hard-a", 1);
+    agreed(&redis, &[&one, &other], "hard-a");
+    redis.signal("STOP");
+    let (alone, code) = exhaust(&one, "hard-a");
+    assert!((1..=2).contains(&alone), "{alone} from a lease for two");
+    assert_eq!(code, "limits_unavailable");
+    assert_eq!(exhaust(&other, "hard-a"), (0, "limits_unavailable".into()));
+    // A soft limit is each gateway's own for as long.
+    assert_eq!(exhaust(&one, "soft-a").0, 20);
+    assert_eq!(exhaust(&other, "soft-a").0, 20);
+    redis.signal("CONT");
+    recovered(&one, "hard-one");
+    recovered(&other, "hard-other");
+    assert_eq!(ask(&one, "soft-a").status, 429);
+    agreed(&redis, &[&one, &other], "hard-a");
+    let rest = exhaust(&one, "hard-a").0 + exhaust(&other, "hard-a").0;
+    assert_eq!(1 + alone + rest, 10);
+}
+
+#[test]
+fn a_redis_that_died_and_knows_nothing_is_told_again() {
+    let redis = Redis::start();
+    let scripted = Provider::start(spends(0));
+    let one = member(&redis, &scripted, 0.2, &limits());
+    let other = member(&redis, &scripted, 0.2, &limits());
+    served(&one, "hard-b", 3);
+    served(&other, "hard-b", 2);
+    let redis = redis.ended();
+    let (alone, code) = exhaust(&one, "hard-b");
+    assert!(alone <= 2, "{alone} from a lease for two");
+    assert_eq!(code, "limits_unavailable");
+    assert_eq!(exhaust(&one, "soft-b").0, 20);
+    let redis = Redis::start_at(redis);
+    recovered(&one, "hard-one");
+    recovered(&other, "hard-other");
+    agreed(&redis, &[&one, &other], "hard-b");
+    let rest = exhaust(&one, "hard-b").0 + exhaust(&other, "hard-b").0;
+    assert_eq!(5 + alone + rest, 10);
+    agreed(&redis, &[&one, &other], "hard-b");
+}
+
+#[test]
+fn a_flushed_redis_opens_no_budget_again() {
+    let redis = Redis::start();
+    let scripted = Provider::start(spends(0));
+    let one = member(&redis, &scripted, 0.0, &limits());
+    let other = member(&redis, &scripted, 0.0, &limits());
+    // Nobody waits for anything: the gateway's own part is there before it lets anybody in.
+    served(&one, "hard-own", 6);
+    let _: String = redis.ask("FLUSHALL");
+    let mut own = 0;
+    eventually("the budget is said to be spent", || {
+        let (served, code) = exhaust(&one, "hard-own");
+        own += served;
+        assert!(own <= 4, "{own} beside 6 of 10");
+        (code == "budget_exceeded").then_some(())
+    });
+    assert_eq!(own, 4);
+    // Those of the others are there as soon as they have looked.
+    served(&one, "hard-c", 3);
+    served(&other, "hard-c", 4);
+    agreed(&redis, &[&one, &other], "hard-c");
+    let _: String = redis.ask("FLUSHALL");
+    agreed(&redis, &[&one, &other], "hard-c");
+    let all = |gateway| {
+        let mut all = 0;
+        eventually("the budget is said to be spent", || {
+            let (served, code) = exhaust(gateway, "hard-c");
+            all += served;
+            (code == "budget_exceeded").then_some(())
+        });
+        all
+    };
+    assert_eq!(all(&other) + all(&one), 3);
+}
+
+#[test]
+fn a_gateway_that_was_killed_takes_its_part_up_again() {
+    let redis = Redis::start();
+    let gate = Gate::default();
+    let scripted = Provider::start(spends(1));
+    let kept = directory();
+    let ledger = kept.join("kept.db");
+    let rest = format!("[ledger]\npath = {ledger:?}\n{}", limits());
+    let one = member(&redis, &scripted, 0.0, &rest);
+    served(&one, "hard-d", 4);
+    // One more is under way when it dies.
+    scripted.become_script(behind(&gate, spends(1)));
+    let mut client = one.connect();
+    client.send(&chat_of("hard-d", 100).bytes()).unwrap();
+    eventually("it is under way", || (scripted.count() == 5).then_some(()));
+    drop(one);
+    gate.open();
+    scripted.become_script(spends(1));
+    let one = member(&redis, &scripted, 0.0, &rest);
+    let other = member(&redis, &scripted, 0.0, &limits());
+    // Charged at its bound: 4 of 99 and one of 100.
+    eventually("its part is what its ledger says", || {
+        (redis.counted("hard-d") == 496).then_some(())
+    });
+    assert_eq!(exhaust(&other, "hard-d").0 + exhaust(&one, "hard-d").0, 5);
+}
+
+#[test]
+fn places_of_a_gateway_that_died_come_free() {
+    let redis = Redis::start();
+    let gate = Gate::default();
+    let scripted = Provider::start(behind(&gate, spends(1)));
+    let places = limit("places", "2 concurrent", "");
+    let one = member(&redis, &scripted, 0.0, &places);
+    let other = member(&redis, &scripted, 0.0, &places);
+    let under_way: Vec<_> = (0..2)
+        .map(|n| {
+            let mut client = one.connect();
+            client.send(&chat_of("a", 100).bytes()).unwrap();
+            eventually("it is under way", || {
+                (scripted.count() == n + 1).then_some(())
+            });
+            client
+        })
+        .collect();
+    let refused = ask(&other, "b");
+    assert_eq!(refused.status, 429, "{}", refused.text());
+    drop(one);
+    drop(under_way);
+    gate.open();
+    eventually("its places are free", || {
+        (ask(&other, "b").status == 200).then_some(())
+    });
+    served(&other, "b", 3);
+}
