@@ -108,7 +108,7 @@ impl Hold {
     }
 
     /// As [`Self::extend`], in memory.
-    fn grow(&mut self, more: &Load, now: Moment) -> Result<(), Refusal> {
+    pub(super) fn grow(&mut self, more: &Load, now: Moment) -> Result<(), Refusal> {
         self.standing = reserve(&mut self.charges, more, now)?;
         self.bound = self.bound.plus(more);
         Ok(())
