@@ -43,7 +43,8 @@ impl Watch {
             table: Arc::clone(&house.table),
             troubled: AtomicBool::new(false),
         };
-        watch.tell(watch.live.look());
+        // Again: what was read for the limits was not told of.
+        watch.tell(watch.live.look_again());
         Arc::new(watch)
     }
 

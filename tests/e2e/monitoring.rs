@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::gateway::{Gateway, simple};
 use crate::provider::{Provider, chat};
@@ -26,6 +26,19 @@ fn promtool_takes_the_alerts_and_they_fire_when_they_should() {
     }
 }
 
+/// Where metrics are declared.
+fn sources(directory: &Path) -> String {
+    let entries = std::fs::read_dir(directory).expect("the tree can be read");
+    let text = entries.map(|entry| {
+        let path = entry.expect("an entry").path();
+        match path.is_dir() {
+            true => sources(&path),
+            false => std::fs::read_to_string(path).expect("UTF-8"),
+        }
+    });
+    text.collect()
+}
+
 /// Names of tollgate's metrics in a text.
 fn named(text: &str) -> BTreeSet<String> {
     let is_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
@@ -43,11 +56,7 @@ fn named(text: &str) -> BTreeSet<String> {
 fn every_metric_of_the_dashboard_and_the_alerts_exists() {
     let provider = Provider::start(chat("ok"));
     let gateway = Gateway::start(&simple(&provider));
-    let declared = std::fs::read_dir(shipped("src/telemetry")).expect("the tree");
-    let declared: String = declared
-        .map(|file| std::fs::read_to_string(file.expect("a file").path()).expect("UTF-8"))
-        .collect();
-    let known = named(&declared);
+    let known = named(&sources(shipped("src/telemetry").as_ref()));
     let shown = named(&gateway.metrics());
     assert!(shown.is_subset(&known), "{shown:?}");
     let dashboard = std::fs::read_to_string(shipped("conf/grafana/tollgate.json")).unwrap();
