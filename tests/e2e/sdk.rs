@@ -7,11 +7,12 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
+use crate::accounts::{limit, price, prices};
 use crate::gate::STURDY;
 use crate::gateway::{
     Gateway, KEY, SECRET_VARIABLE, free_port, key, model, provider, provider_with,
 };
-use crate::provider::{Cut, Provider, cut, delta, fail, finish, silence, stream};
+use crate::provider::{Cut, Provider, chat, cut, delta, fail, finish, silence, stream};
 use crate::wait::{DEADLINE, within};
 
 const NARROW: &str = "tg-sdk-narrow-key";
@@ -198,4 +199,36 @@ fn the_python_sdks_take_failover_for_what_it_is() {
 #[test]
 fn the_node_sdk_takes_failover_for_what_it_is() {
     faltering(OsStr::new("node"), "node/failover.mjs");
+}
+
+/// What the SDKs make of limits: the number of requests that were refused tells how often they tried.
+fn limited(program: &OsStr, script: &str, spent: f64, never: f64) {
+    let scripted = Provider::start(chat("ok"));
+    let (_file, prices) = prices(&price("main", 1.0, 1.0));
+    let alias = |name: &str| model(name, &["main/m"]);
+    let config = [
+        prices,
+        limit("spent", "0.000001 usd / 1d", "routes = [\"spent\"]"),
+        limit("never", "10 output_tokens / 1h", "routes = [\"never\"]"),
+        limit("once", "1 requests / 1h", "routes = [\"once\"]"),
+        provider("main", &scripted),
+        alias("spent") + &alias("never") + &alias("once"),
+        key("wide", KEY, "models = [\"*\"]"),
+    ];
+    let gateway = Gateway::start(&config.join("\n"));
+    let failure = run_script(program, script, &gateway);
+    assert!(failure.is_none(), "{}", failure.unwrap_or_default());
+    let refused = |name: &str| gateway.metric("tollgate_limit_refusals_total", &[("limit", name)]);
+    assert_eq!((refused("spent"), refused("never")), (spent, never));
+}
+
+#[test]
+fn the_python_sdks_take_limits_for_what_they_are() {
+    let python = prepared("TOLLGATE_TEST_VENV").join("bin/python");
+    limited(python.as_os_str(), "python/limits.py", 3.0, 2.0);
+}
+
+#[test]
+fn the_node_sdk_takes_limits_for_what_they_are() {
+    limited(OsStr::new("node"), "node/limits.mjs", 2.0, 1.0);
 }
