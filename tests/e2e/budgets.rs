@@ -63,7 +63,9 @@ fn two_hundred_racing_requests_get_what_the_budget_covers_and_not_one_more() {
         for _ in 0..RACERS {
             scope.spawn(race);
         }
-        admitted.iter().for_each(|_| drop(end.wait()));
+        for _ in &admitted {
+            end.wait();
+        }
     });
     assert_eq!(*other.lock().unwrap(), Vec::<String>::new());
     for (round, admitted) in admitted.iter().enumerate() {

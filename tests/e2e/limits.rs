@@ -18,6 +18,9 @@ fn ask(path: &str, key: &str, body: &Value) -> Request {
     Request::post(path).key(key).json(body.to_string())
 }
 
+/// An endpoint, a key and a body.
+type Asked = (&'static str, &'static str, Value);
+
 fn chat_body_of(model: &str, user: &str) -> Value {
     json!({"model": model, "user": user, "max_tokens": 10, "messages": [{"role": "user", "content": "hello"}]})
 }
@@ -49,7 +52,7 @@ fn each_kind_of_limit_counts_those_it_is_for_and_says_what_is_left() {
     let chat = "/v1/chat/completions";
     let a = chat_body_of("m", "a");
     // What the limit is of; who shares it; who has another.
-    let cases: [(&str, &str, (&str, &str, Value), Option<(&str, &str, Value)>); 7] = [
+    let cases: [(&str, &str, Asked, Option<Asked>); 7] = [
         (
             "global",
             "",
