@@ -120,11 +120,11 @@ fn found(program: &str) -> PathBuf {
 /// What Redis holds of a budget for a fleet's gateways that live or have died: their leases.
 const LEASED: i64 = 200;
 
-/// A gateway of the fleet; `rest` are its limits and whatever else.
+/// A gateway of the fleet, more patient than a machine is busy; `rest` are its limits and whatever else.
 fn member(redis: &Redis, scripted: &Provider, lease: f64, rest: &str) -> Gateway {
     let (file, prices) = prices(&price("main", 0.0, 1.0));
     let state = format!(
-        "[state]\nstore = \"redis\"\nurl = \"redis://127.0.0.1:{}/0\"\nprefix = \"test:\"\nlease = {lease}\n",
+        "[state]\nstore = \"redis\"\nurl = \"redis://127.0.0.1:{}/0\"\nprefix = \"test:\"\ntimeout = \"1s\"\nlease = {lease}\n",
         redis.port
     );
     let config = [
@@ -227,8 +227,7 @@ fn two_gateways_keep_a_budget_together() {
             // Nothing here may panic: the others would wait for ever.
             match client.call(&chat_of(&format!("hard-{round}-"), 100)) {
                 Ok(answer) if answer.status == 200 => drop(admitted.fetch_add(1, Ordering::SeqCst)),
-                // A machine that is busy elsewhere may answer too late: then nobody is let in.
-                Ok(answer) if [402, 503].contains(&answer.status) => {}
+                Ok(answer) if answer.status == 402 => {}
                 odd => other.lock().unwrap().push(format!("{odd:?}")),
             }
             end.wait();
@@ -245,7 +244,7 @@ fn two_gateways_keep_a_budget_together() {
     let fleet = fleet.each_ref();
     for (round, admitted) in admitted.iter().enumerate() {
         let admitted = admitted.load(Ordering::SeqCst);
-        assert!(admitted <= 10, "round {round}: {admitted} of 10");
+        assert_eq!(admitted, 10, "round {round}");
         let user = format!("hard-{round}-");
         assert_eq!(spent(&fleet, &user), 99 * admitted as u64);
     }
@@ -254,7 +253,6 @@ fn two_gateways_keep_a_budget_together() {
     eventually("Redis counts what the ledgers say", || {
         (redis.counted("hard-") == dollars).then_some(())
     });
-    assert!(all > 0);
 }
 
 #[test]

@@ -190,11 +190,7 @@ impl Fleet {
                 journal.lease(name, unsigned(lease), until, decision);
             }
         }
-        for (_, key) in asked.places {
-            journal
-                .places
-                .insert((key.clone(), asked.member.to_owned()));
-        }
+        journal.placed(asked.places, asked.member);
         standing
     }
 
@@ -219,6 +215,7 @@ impl Fleet {
         }
         pending.is_open = false;
         journal.spend(pending.asked.charges, &load);
+        journal.placed(pending.asked.places, pending.asked.member);
         Ok(())
     }
 
@@ -231,6 +228,7 @@ impl Fleet {
         }
         let standing = hold::reserve(asked.charges, &asked.load, now)?;
         journal.spend(asked.charges, &asked.load);
+        journal.placed(asked.places, asked.member);
         Ok(standing)
     }
 

@@ -111,6 +111,14 @@ impl Journal {
         }
     }
 
+    /// Places that are taken: the store is told of them for as long as they are.
+    pub fn placed(&mut self, places: &[(Arc<Rule>, String)], member: &str) {
+        let taken = places
+            .iter()
+            .map(|(_, key)| (key.clone(), member.to_owned()));
+        self.places.extend(taken);
+    }
+
     /// A lease of which this much at most may still be there.
     pub fn cap(&mut self, name: &Arc<str>, most: u64) {
         if let Some(lease) = self.leases.get_mut(name) {

@@ -43,3 +43,7 @@ pub fn window(to: &mut ScriptInvocation<'_>, window: Window, width: u64) {
     let length = u64::try_from(length).unwrap_or(EXACT);
     to.arg(kind).arg(width).arg(length);
 }
+
+#[cfg(test)]
+#[path = "script_tests.rs"]
+mod tests;

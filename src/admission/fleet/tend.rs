@@ -147,6 +147,9 @@ impl Tending<'_> {
 
     /// Lets decisions in, when Redis answers as fast as they need it.
     async fn open(&mut self, mut connection: MultiplexedConnection) -> RedisResult<()> {
+        // So that the first decision takes one turn, as all others.
+        let reserve = &self.fleet.scripts.reserve;
+        reserve.load_async(&mut connection).await?;
         let ping = redis::cmd("PING");
         let pong = timeout(self.fleet.shared.timeout, ping.exec_async(&mut connection)).await;
         pong.unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()))?;
