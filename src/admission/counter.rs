@@ -8,7 +8,7 @@
 use super::queue::{Queue, Ticket};
 use super::verdict::{Turn, Why};
 use super::window::{self, Ask, Part, Tally};
-use super::{Priority, Rule};
+use super::{Priority, Rule, period};
 use crate::units::{Moment, Window};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -31,6 +31,9 @@ pub(super) struct Held {
     pub tally: Tally,
     /// As the last request knew it that came to wait or to take a place.
     limit: u64,
+    /// What the other gateways of a fleet used, as far as it was last told, and
+    /// when.
+    elsewhere: (u64, Moment),
     queue: Option<Box<Queue<oneshot::Sender<Slot>>>>,
 }
 
@@ -59,6 +62,7 @@ impl Counter {
         let held = Held {
             tally: Tally::since(latest),
             limit: 0,
+            elsewhere: (0, Moment(0)),
             queue: None,
         };
         Self {
@@ -166,6 +170,21 @@ impl Held {
     /// How many wait.
     pub fn waiting(&self) -> usize {
         self.queue.as_ref().map_or(0, |queue| queue.len())
+    }
+
+    /// The fleet's store says that this much is used of the counter in all.
+    pub fn told(&mut self, used: u64, at: Moment) {
+        self.elsewhere = (used.saturating_sub(self.tally.used()), at);
+    }
+
+    /// What others used, as far as is known; nothing where that window has passed.
+    pub fn elsewhere(&self, window: Window, now: Moment) -> u64 {
+        let (used, at) = self.elsewhere;
+        let end = period::end(window, period::start(window, at));
+        match end.is_none_or(|end| end > now) {
+            true => used,
+            false => 0,
+        }
     }
 
     /// Whether it can be forgotten, when nobody has a hold of it.

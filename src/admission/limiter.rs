@@ -283,7 +283,9 @@ impl Remaining {
         let (used, reserved, waiting) = counter.map_or((0, 0, 0), |counter| {
             let mut held = counter.lock();
             held.tally.turn(counter.window, now);
-            (held.tally.used(), held.tally.reserved(), held.waiting())
+            let elsewhere = held.elsewhere(counter.window, now);
+            let used = held.tally.used().saturating_add(elsewhere);
+            (used, held.tally.reserved(), held.waiting())
         });
         Self {
             rule: Arc::clone(rule),

@@ -353,6 +353,41 @@ fn a_flushed_redis_opens_no_budget_again() {
 }
 
 #[test]
+fn what_others_put_in_the_place_of_a_counter_opens_no_budget() {
+    let redis = Redis::start();
+    let scripted = Provider::start(spends(0));
+    let one = member(&redis, &scripted, 0.0, &limits());
+    served(&one, "hard-e", 6);
+    agreed(&redis, &[&one], "hard-e");
+    let keys: Vec<String> = redis.ask("KEYS *");
+    assert!(
+        keys.iter().all(|key| key.starts_with("test:{fleet}:")),
+        "{keys:?}"
+    );
+    for key in keys {
+        let _: String = redis.ask(&format!("SET {key} nonsense"));
+    }
+    recovered(&one, "hard-one");
+    agreed(&redis, &[&one], "hard-e");
+    assert_eq!(exhaust(&one, "hard-e"), (4, "budget_exceeded".into()));
+}
+
+#[test]
+fn what_is_left_is_told_for_the_fleet() {
+    let redis = Redis::start();
+    let scripted = Provider::start(spends(0));
+    let all = limit("all", "0.001 usd / day", "");
+    let one = member(&redis, &scripted, 0.0, &all);
+    let other = member(&redis, &scripted, 0.0, &all);
+    served(&one, "a", 3);
+    served(&other, "a", 2);
+    let left = |gateway: &Gateway| gateway.metric("tollgate_limit_remaining", &[("limit", "all")]);
+    assert_eq!(left(&other), 500.0);
+    served(&one, "a", 1);
+    assert_eq!(left(&one), 400.0);
+}
+
+#[test]
 fn a_gateway_that_was_killed_takes_its_part_up_again() {
     let redis = Redis::start();
     let gate = Gate::default();
@@ -402,8 +437,10 @@ fn places_of_a_gateway_that_died_come_free() {
     drop(one);
     drop(under_way);
     gate.open();
-    eventually("its places are free", || {
-        (ask(&other, "b").status == 200).then_some(())
-    });
-    served(&other, "b", 3);
+    // One after the other: each was taken at a time of its own, and is told of when its request is over.
+    for _ in 0..3 {
+        eventually("its places are free", || {
+            (ask(&other, "b").status == 200).then_some(())
+        });
+    }
 }

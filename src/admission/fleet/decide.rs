@@ -124,7 +124,7 @@ impl Fleet {
             }
             [1, decision, _, told @ ..] => {
                 pending.is_open = false;
-                Ok(self.taken(pending.asked, unsigned(*decision), told))
+                Ok(self.taken(pending.asked, unsigned(*decision), told, now))
             }
             [2, place, after, told @ ..] => {
                 pending.undo();
@@ -172,7 +172,7 @@ impl Fleet {
         call.invoke_async(&mut link.connection.clone()).await
     }
 
-    fn taken(&self, asked: &mut Asked<'_>, decision: u64, told: &[i64]) -> Standing {
+    fn taken(&self, asked: &mut Asked<'_>, decision: u64, told: &[i64], now: Moment) -> Standing {
         self.seen.fetch_max(decision, Ordering::AcqRel);
         let mut standing = Standing::default();
         let mut journal = self.lock();
@@ -184,6 +184,8 @@ impl Fleet {
                 charge.shared.push(unsigned(from));
             }
             see(&mut standing, charge, left, reset);
+            let used = charge.rule.allowance.amount.saturating_sub(unsigned(left));
+            charge.counter.lock().told(used, now);
             if let Some(name) = charge.name.as_ref().filter(|_| charge.rule.hard) {
                 let until = (lasts >= 0)
                     .then(|| std::time::Instant::now() + Duration::from_micros(unsigned(lasts)));

@@ -4,6 +4,7 @@
 -- KEYS: the marker. ARGV: epoch, latest decision seen, time to live.
 -- Returns: the latest decision, the latest batch.
 
+keep_only(KEYS[1], 'hash')
 local known = redis.call('HMGET', KEYS[1], 'n', 'b')
 local n = math.max(tonumber(known[1] or '0'), tonumber(ARGV[2]))
 redis.call('HSET', KEYS[1], 'e', ARGV[1], 'n', int(n))

@@ -4,6 +4,7 @@
 
 local now, ttl = time(), tonumber(ARGV[1])
 for i = 1, #KEYS do
+  keep_only(KEYS[i], 'zset')
   redis.call('ZADD', KEYS[i], int(now + ttl), ARGV[1 + i])
   redis.call('PEXPIRE', KEYS[i], int(math.ceil(ttl / 1000)))
 end

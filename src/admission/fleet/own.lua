@@ -7,6 +7,8 @@
 local at = 1
 for i = 1, #KEYS / 2 do
   local key, own = KEYS[2 * i - 1], KEYS[2 * i]
+  keep_only(key, 'hash')
+  keep_only(own, 'hash')
   unlease(key, own)
   local raw = redis.call('HGETALL', own)
   for f = 1, #raw, 2 do sub(key, raw[f], tonumber(raw[f + 1])) end

@@ -166,7 +166,12 @@ impl Tending<'_> {
         let seen = self.fleet.seen.load(Ordering::Acquire);
         let mut ask = redis::cmd("HMGET");
         ask.arg(self.fleet.marker()).arg("e").arg("n");
-        let (epoch, known): (Option<String>, Option<u64>) = ask.query_async(to).await?;
+        let answer: RedisResult<(Option<String>, Option<u64>)> = ask.query_async(to).await;
+        let (epoch, known) = match answer {
+            // Somebody else has put something in its place.
+            Err(error) if error.code() == Some("WRONGTYPE") => return Ok(true),
+            answer => answer?,
+        };
         let is_same = epoch.as_deref() == Some(&*self.epoch);
         Ok(!is_same || known.unwrap_or_default() < seen)
     }

@@ -67,6 +67,12 @@ local function time()
   return tonumber(now[1]) * 1000000 + tonumber(now[2])
 end
 
+-- Whatever somebody else has put in a key's place is removed.
+local function keep_only(key, kind)
+  local found = redis.call('TYPE', key).ok
+  if found ~= kind and found ~= 'none' then redis.call('DEL', key) end
+end
+
 -- Adds to a bucket of all, and to this gateway's part of it.
 local function add(key, own, from, amount)
   redis.call('HINCRBY', key, int(from), int(amount))
