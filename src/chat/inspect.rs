@@ -26,8 +26,10 @@ pub struct Request {
     /// The end user, as the client named them: `user`, `safety_identifier`, or
     /// Anthropic's `metadata.user_id`.
     pub user: Option<String>,
-    /// How many answers the client wants.
+    /// How many answers the client wants, of all its prompts together.
     pub choices: u64,
+    /// How many answers are generated for it, and paid for.
+    pub generated: u64,
     /// The longest answer that the client wants, in tokens.
     pub max_output: Option<u64>,
     /// A stream is to tell its usage at its end (`stream_options`).
@@ -118,13 +120,17 @@ fn inspect_json(operation: Operation, body: &Bytes, depth: usize) -> Result<Requ
     let name = model
         .string(body)
         .ok_or(InspectError::Missing { param: "model" })?;
+    let prompts = found.prompts.unwrap_or(1);
+    let choices = found.choices.unwrap_or(1);
+    let generated = choices.max(found.best_of.unwrap_or(0));
     Ok(Request {
         model: checked_model(name)?,
         model_span: model.value,
         media: Media::Json,
         stream: found.stream,
         user: found.user.or(found.identifier).or(found.user_id),
-        choices: found.choices.unwrap_or(1),
+        choices: choices.saturating_mul(prompts),
+        generated: generated.saturating_mul(prompts),
         max_output: found.max_output,
         include_usage: found.include_usage,
         surcharge: found.surcharge,
@@ -171,6 +177,9 @@ struct Found<'a> {
     /// `metadata.user_id`.
     user_id: Option<String>,
     choices: Option<u64>,
+    /// Of so many answers the client gets the best.
+    best_of: Option<u64>,
+    prompts: Option<u64>,
     max_output: Option<u64>,
     include_usage: bool,
     surcharge: Option<&'static str>,
@@ -199,6 +208,10 @@ impl<'a> Found<'a> {
             "model" => self.model = Some(member),
             "stream" => self.stream = member.kind == Kind::True,
             "n" => self.choices = member.u64(body),
+            "best_of" => self.best_of = member.u64(body),
+            "prompt" if operation == Operation::Completions && member.kind == Kind::Array => {
+                self.prompts = Some(prompts(member.value.of(body)));
+            }
             "user" => self.user = named(member.string(body)),
             "safety_identifier" => self.identifier = named(member.string(body)),
             "metadata" if operation.speech() == Speech::Anthropic => {
@@ -215,7 +228,9 @@ impl<'a> Found<'a> {
                 self.places.stream_options = Some(member.value);
                 self.include_usage = includes_usage(member.value.of(body));
             }
-            "max_tokens" | "max_completion_tokens" | "max_output_tokens" => {
+            "max_tokens" | "max_completion_tokens" | "max_output_tokens"
+                if limits_output(operation, field.name) =>
+            {
                 self.places.limits.push(member.value);
                 // Of two the larger counts: which one a provider heeds is its own.
                 self.max_output = self.max_output.max(member.u64(body));
@@ -254,6 +269,28 @@ fn user_id(metadata: &[u8]) -> Option<String> {
     named(read.user_id)
 }
 
+/// How many prompts an array of Completions holds: texts, or lists of tokens.
+/// One of numbers is a single prompt.
+fn prompts(array: &[u8]) -> u64 {
+    let inner = array.get(1..).unwrap_or_default();
+    let is_single = memchr::memchr2(b'"', b'[', inner).is_none();
+    match serde_json::from_slice::<Vec<serde::de::IgnoredAny>>(array) {
+        Ok(all) if !is_single => all.len() as u64,
+        _ => 1,
+    }
+}
+
+/// Whether this is a field that limits the answers of an operation: a provider
+/// may pass over one of another API, so that it bounds nothing.
+fn limits_output(operation: Operation, field: &str) -> bool {
+    match operation.speech() {
+        Speech::Responses => field == "max_output_tokens",
+        Speech::Anthropic => field == "max_tokens",
+        Speech::OpenAi if operation.has_messages() => field != "max_output_tokens",
+        Speech::OpenAi => field == "max_tokens",
+    }
+}
+
 fn includes_usage(options: &[u8]) -> bool {
     #[derive(serde::Deserialize)]
     struct Options {
@@ -269,7 +306,7 @@ fn inspect_form(content_type: &str, body: &Bytes) -> Result<Request, InspectErro
     let parts = multipart::parts(body, &boundary).map_err(refuse)?;
     // A reader that does not mind case would take another part than we do.
     let twin = |p: &&multipart::Part| {
-        ["model", "stream", "user"]
+        ["model", "stream", "user", "n"]
             .iter()
             .any(|known| p.name != *known && p.name.eq_ignore_ascii_case(known))
     };
@@ -293,13 +330,21 @@ fn inspect_form(content_type: &str, body: &Bytes) -> Result<Request, InspectErro
         Ok(Some((text, part.content)))
     };
     let (model, model_span) = text("model")?.ok_or(InspectError::Missing { param: "model" })?;
+    let choices = match text("n")? {
+        None => 1,
+        Some((number, _)) => number.parse().map_err(|_| InspectError::Value {
+            param: "n",
+            reason: "it is no whole number",
+        })?,
+    };
     Ok(Request {
         model: checked_model(Cow::Borrowed(model))?,
         model_span,
         media: Media::Multipart,
         stream: text("stream")?.is_some_and(|(t, _)| t == "true"),
         user: named(text("user")?.map(|(t, _)| Cow::Borrowed(t))),
-        choices: 1,
+        choices,
+        generated: choices,
         max_output: None,
         include_usage: false,
         surcharge: None,
@@ -383,7 +428,7 @@ const fn chat(name: &'static str, form: Form) -> Field {
 /// Top-level fields whose type is documented, the frequent ones first (OpenAI's
 /// API reference, 2026). Where compatible providers widened a type, the wider
 /// one stands here: `logprobs` is also an integer, `stop` has three forms.
-const FIELDS: [Field; 38] = [
+const FIELDS: [Field; 39] = [
     all("model", Form::String),
     chat("messages", Form::Array),
     all("stream", Form::OptionalBool),
@@ -397,6 +442,7 @@ const FIELDS: [Field; 38] = [
     all("stream_options", Form::OptionalObject),
     all("top_p", Form::OptionalNumber),
     all("n", Form::OptionalCount),
+    all("best_of", Form::OptionalCount),
     all("stop", Form::Any),
     all("seed", Form::OptionalNumber),
     chat("response_format", Form::OptionalObject),
@@ -458,141 +504,5 @@ const OTHER: Known<'static> = Known {
 };
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(body: &str) -> Result<Request, InspectError> {
-        let body = Bytes::copy_from_slice(body.as_bytes());
-        inspect(
-            Operation::ChatCompletions,
-            Media::Json,
-            "application/json",
-            &body,
-            64,
-        )
-    }
-
-    fn param(body: &str) -> Option<String> {
-        read(body).unwrap_err().param().map(str::to_owned)
-    }
-
-    #[test]
-    fn reads_what_routing_needs() {
-        let r = read(r#"{"model":"gpt-5","messages":[],"stream":true,"user":"8473"}"#).unwrap();
-        assert_eq!(
-            (&*r.model, r.stream, r.user.as_deref()),
-            ("gpt-5", true, Some("8473"))
-        );
-    }
-
-    #[test]
-    fn what_costs_more_than_the_list_price_is_seen() {
-        let surcharge = |fields: &str| {
-            let text = format!(r#"{{"model":"m","messages":[],{fields}}}"#);
-            read(&text).unwrap().surcharge
-        };
-        assert_eq!(
-            surcharge(r#""service_tier":"priority""#),
-            Some("service_tier")
-        );
-        assert_eq!(surcharge(r#""service_tier":"fl\u0065x""#), None);
-        assert_eq!(surcharge(r#""service_tier":null"#), None);
-        assert_eq!(surcharge(r#""speed":"fast""#), Some("speed"));
-        assert_eq!(surcharge(r#""inference_geo":"us""#), Some("inference_geo"));
-    }
-
-    #[test]
-    fn the_end_user_has_several_places() {
-        let user = |operation, fields: &str| {
-            let text = format!(r#"{{"model":"m","messages":[],{fields}}}"#);
-            let body = Bytes::copy_from_slice(text.as_bytes());
-            let read = inspect(operation, Media::Json, "application/json", &body, 64);
-            read.unwrap().user
-        };
-        let chat = |fields: &str| user(Operation::ChatCompletions, fields);
-        assert_eq!(chat(r#""safety_identifier":"s","user":"u""#).unwrap(), "u");
-        assert_eq!(chat(r#""safety_identifier":"s","user":"""#).unwrap(), "s");
-        let anthropic = r#""metadata":{"user_id":"a\u0062"}"#;
-        assert_eq!(user(Operation::Messages, anthropic).unwrap(), "ab");
-        assert_eq!(chat(anthropic), None);
-        let number = r#""metadata":{"user_id":7}"#;
-        assert_eq!(user(Operation::Messages, number), None);
-    }
-
-    #[test]
-    fn wrong_types_name_their_field() {
-        for (field, value) in [
-            ("model", "5"),
-            ("model", "null"),
-            ("messages", "{}"),
-            ("stream", "\"true\""),
-            ("max_tokens", "\"10\""),
-            ("max_tokens", "-1"),
-            ("max_tokens", "1.5"),
-            ("temperature", "\"hot\""),
-            ("user", "1"),
-            ("tools", "{}"),
-            ("response_format", "\"json\""),
-        ] {
-            let mut parts = vec![format!("\"{field}\":{value}")];
-            for (name, good) in [("model", "\"m\""), ("messages", "[]")] {
-                if name != field {
-                    parts.push(format!("\"{name}\":{good}"));
-                }
-            }
-            assert_eq!(
-                param(&format!("{{{}}}", parts.join(","))).as_deref(),
-                Some(field),
-                "{value}"
-            );
-        }
-    }
-
-    #[test]
-    fn missing_fields_are_named() {
-        assert_eq!(param(r#"{"messages":[]}"#).as_deref(), Some("model"));
-        assert_eq!(param(r#"{"model":"m"}"#).as_deref(), Some("messages"));
-        assert_eq!(
-            param(r#"{"model":"","messages":[]}"#).as_deref(),
-            Some("model")
-        );
-    }
-
-    #[test]
-    fn null_is_absent_for_optional_fields() {
-        assert!(
-            read(r#"{"model":"m","messages":[],"stream":null,"max_tokens":null,"user":null}"#)
-                .is_ok()
-        );
-    }
-
-    #[test]
-    fn a_twin_of_a_known_name_is_refused() {
-        for twin in [r#""Model":"x""#, r#""\u006dodel":"x""#, r#""STREAM":true"#] {
-            let body = format!(r#"{{"model":"m","messages":[],{twin}}}"#);
-            assert!(matches!(read(&body), Err(InspectError::Json(_))), "{twin}");
-        }
-    }
-
-    #[test]
-    fn a_form_gives_its_model() {
-        let text = "--b\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nwhisper-1\r\n\
-                    --b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\nRIFF\r\n--b--\r\n";
-        let body = Bytes::from_static(text.as_bytes());
-        let r = inspect(
-            Operation::Transcriptions,
-            Media::Multipart,
-            "multipart/form-data; boundary=b",
-            &body,
-            64,
-        )
-        .unwrap();
-        assert_eq!(r.model, "whisper-1");
-        let rewrite = super::super::Rewrite {
-            model: "other",
-            ..Default::default()
-        };
-        let out = r.rewritten(&body, &rewrite).concat();
-        assert_eq!(out, text.replace("whisper-1", "other").as_bytes());
-    }
-}
+#[path = "inspect_tests.rs"]
+mod tests;

@@ -50,7 +50,7 @@ pub async fn run(
     let extent = Extent {
         operation: call.operation,
         size: Size::of(body),
-        choices: request.choices,
+        answers: request.generated,
         max_output: request.max_output,
     };
     let prices = price(ctx, decision, now);

@@ -90,8 +90,8 @@ impl Bound {
 pub struct Extent {
     pub operation: Operation,
     pub size: Size,
-    /// Answers that the client wants.
-    pub choices: u64,
+    /// Answers that are generated; of none, one.
+    pub answers: u64,
     /// The longest answer that it wants, in tokens.
     pub max_output: Option<u64>,
 }
@@ -120,7 +120,7 @@ impl Extent {
         Bound {
             input,
             output: self.output(&known, makes_images),
-            images: if makes_images { self.choices } else { 0 },
+            images: if makes_images { self.answers.max(1) } else { 0 },
             price,
         }
     }
@@ -135,7 +135,7 @@ impl Extent {
                 self.max_output.or(model).unwrap_or(UNKNOWN_OUTPUT)
             }
         };
-        one.saturating_mul(self.choices.max(1))
+        one.saturating_mul(self.answers.max(1))
     }
 }
 
