@@ -190,6 +190,14 @@ impl Operation {
         matches!(self, Self::ChatCompletions)
     }
 
+    /// A model answers in its own words, whose tokens the request can limit.
+    pub const fn says_texts(self) -> bool {
+        matches!(
+            self,
+            Self::ChatCompletions | Self::Completions | Self::Messages | Self::Responses
+        )
+    }
+
     /// Whose format the client speaks.
     pub const fn speech(self) -> Speech {
         match self {

@@ -69,28 +69,29 @@ pub async fn run(
         rules,
         prompt: Prompt::of(body),
     };
-    let budgets = budgets(&asked.rules);
+    let budgets = budgets(&asked, decision);
     if !budgets.is_empty() {
         refuse_surcharge(request)?;
         drop_unpriced(&mut asked, &budgets, decision)?;
     }
-    let may_clamp = decision.terms.clamp_output;
+    // Elsewhere nothing in the request limits what is answered.
+    let may_clamp = decision.terms.clamp_output && call.operation.says_texts();
     let mut clamped = None;
     let bill = loop {
         let refusal = match open(gateway, session, ctx, &asked).await? {
             Ok(bill) => break bill,
             Err(refusal) => refusal,
         };
+        let answers = extent.answers.max(1);
         let shorter = may_clamp.then(|| shorter(&asked, &refusal)).flatten();
-        // Each round is at most half as long, or the last.
-        let Some(shorter) = shorter.filter(|n| clamped.is_none_or(|before| *n < before)) else {
+        // Each round is shorter than the one before.
+        let Some(one) = shorter.and_then(|all| of_one(all, answers)) else {
             ctx.standing = *refusal.standing;
             ctx.metrics.accounting.refused(&refusal);
             return Err(refused(&refusal).into());
         };
-        let one = shorter / request.choices.max(1);
         for bound in &mut asked.bounds {
-            bound.output = bound.output.min(shorter);
+            bound.output = bound.output.min(one.saturating_mul(answers));
         }
         clamped = Some(one);
     };
@@ -213,10 +214,17 @@ fn price(ctx: &Ctx, decision: &Decision, now: Moment) -> Vec<Option<Arc<crate::m
         .collect()
 }
 
-/// The rules that have to be kept to the micro-dollar.
-fn budgets(rules: &[Arc<Rule>]) -> Vec<Arc<Rule>> {
+/// The rules that have to be kept to the micro-dollar, of those that count the
+/// request at any of its candidates: a budget of somebody else's asks nothing of
+/// it.
+fn budgets(asked: &bill::Request, decision: &Decision) -> Vec<Arc<Rule>> {
     let is_budget = |rule: &&Arc<Rule>| rule.hard && rule.allowance.measure == Measure::Usd;
-    rules.iter().filter(is_budget).cloned().collect()
+    let counts = |rule: &&Arc<Rule>| {
+        let mut all = decision.candidates.iter();
+        all.any(|candidate| rule.counts(&asked.names.subject(Some(&candidate.target))))
+    };
+    let budgets = asked.rules.iter().filter(is_budget).filter(counts);
+    budgets.cloned().collect()
 }
 
 /// Prices are list prices: what costs more would be spent past the budget.
@@ -264,7 +272,7 @@ fn drop_unpriced(
     }
 }
 
-/// The longest answer that what is left covers, if it is worth it.
+/// The tokens of all answers that what is left covers, if it is less than asked.
 fn shorter(asked: &bill::Request, refusal: &Refusal) -> Option<u64> {
     if refusal.why != Why::Exhausted && refusal.why != Why::TooLarge {
         return None;
@@ -276,7 +284,14 @@ fn shorter(asked: &bill::Request, refusal: &Refusal) -> Option<u64> {
         Measure::TotalTokens => refusal.left.checked_sub(load.input_tokens)?,
         Measure::Requests | Measure::InputTokens | Measure::Concurrent => return None,
     };
-    (longest >= SHORTEST && longest < load.output_tokens).then_some(longest)
+    (longest < load.output_tokens).then_some(longest)
+}
+
+/// Each answer's part of what all may have together, if it is worth it: a limit
+/// of 0 would be none to some providers.
+fn of_one(all: u64, answers: u64) -> Option<u64> {
+    let one = all / answers.max(1);
+    (one >= SHORTEST).then_some(one)
 }
 
 /// What the client is told of a limit.
@@ -329,5 +344,19 @@ fn shown(rule: &str) -> String {
     match rule.strip_prefix("key:") {
         Some(_) => "the limit of this key".to_owned(),
         None => format!("the limit '{rule}'"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_answer_is_clamped_to_nothing() {
+        assert_eq!(of_one(SHORTEST, 1), Some(SHORTEST));
+        assert_eq!(of_one(SHORTEST - 1, 1), None);
+        assert_eq!(of_one(100 * SHORTEST + 99, 100), Some(SHORTEST));
+        assert_eq!(of_one(50, 100), None);
+        assert_eq!(of_one(SHORTEST, 0), Some(SHORTEST));
     }
 }
