@@ -8,7 +8,7 @@
 use super::queue::{Queue, Ticket};
 use super::verdict::{Turn, Why};
 use super::window::{self, Ask, Part, Tally};
-use super::{Priority, Rule, period};
+use super::{Rule, period};
 use crate::units::{Moment, Window};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -90,7 +90,7 @@ impl Counter {
         turn: Turn,
         now: Moment,
     ) -> Result<(Slot, Duration), Why> {
-        let entry = self.ask(rule, who, turn.priority, now);
+        let entry = self.ask(rule, who, turn, now);
         // Those who wait may be let in by a limit that was raised.
         self.advance(now);
         let (mut told, waiting) = match entry {
@@ -112,7 +112,7 @@ impl Counter {
         slot.map(|slot| (slot, began.elapsed()))
     }
 
-    fn ask(self: &Arc<Self>, rule: &Rule, who: &str, priority: Priority, now: Moment) -> Entry {
+    fn ask(self: &Arc<Self>, rule: &Rule, who: &str, turn: Turn, now: Moment) -> Entry {
         let mut held = self.lock();
         held.limit = rule.allowance.amount;
         if held.waiting() == 0
@@ -126,12 +126,13 @@ impl Counter {
         if held.limit == 0 {
             return Entry::Refused(Why::TooLarge);
         }
-        if rule.wait.is_zero() {
+        // Who has no time to wait makes nobody give way in the queue.
+        if rule.wait.is_zero() || Instant::from_std(turn.until) <= Instant::now() {
             return Entry::Refused(Why::Exhausted);
         }
         let (tell, told) = oneshot::channel();
         let queue = held.queue.get_or_insert_with(|| Box::new(Queue::new()));
-        match queue.join(priority, who, rule.depth, tell) {
+        match queue.join(turn.priority, who, rule.depth, tell) {
             None => Entry::Refused(Why::QueueFull),
             Some(ticket) => {
                 let counter = Arc::clone(self);

@@ -128,6 +128,12 @@ impl Hold {
         self.close(&Load::default());
     }
 
+    /// Gives its places back: it is no longer under way. What it used is yet to
+    /// be settled.
+    pub fn leave(&mut self) {
+        self.slots.clear();
+    }
+
     /// Whether a rule is among them under which nobody gets anything while it
     /// cannot be told what is left.
     pub fn is_hard(&self) -> bool {

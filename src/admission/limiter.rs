@@ -194,9 +194,11 @@ impl Limiter {
             return Ok((Vec::new(), now));
         }
         rules.sort_by(|a, b| (b.per.len(), &a.name).cmp(&(a.per.len(), &b.name)));
+        // Users are a key's own: whoever names somebody else's does not stand in
+        // their line.
         let who = match subject.user {
-            Some(user) => format!("user {user}"),
-            None => format!("key {}", subject.key),
+            Some(user) => format!("{} user {user}", subject.key),
+            None => format!("{} itself", subject.key),
         };
         let mut slots = Vec::with_capacity(rules.len());
         for rule in rules {

@@ -276,6 +276,77 @@ async fn who_gives_way_is_told() {
     assert_eq!(seen(&limiter, &rules), (1, 1));
 }
 
+#[tokio::test(start_paused = true)]
+async fn who_has_no_time_takes_nobodys_place_in_the_queue() {
+    let (limiter, rules) = (Limiter::new(), [rule("c", "1 concurrent", 1)]);
+    let hold = admitted(&mut asking(&limiter, &rules, "a", Normal));
+    let mut batch = asking(&limiter, &rules, "b", Batch);
+    assert!(waits(&mut batch));
+    let turn = Turn {
+        priority: Interactive,
+        until: Instant::now().into_std(),
+    };
+    let subject = Subject {
+        key: "k",
+        team: None,
+        user: Some("c"),
+        route: "r",
+        endpoint: "e",
+        target: None,
+    };
+    let load = Load::default();
+    let hurried = limiter.reserve(&rules, &subject, Stage::Request, &load, turn, NOW);
+    let refused = hurried.await.err().unwrap();
+    assert_eq!(refused.why, Why::Exhausted);
+    assert_eq!(seen(&limiter, &rules), (1, 1));
+    drop(hold);
+    admitted(&mut batch);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_stands_in_the_line_of_another_keys_user() {
+    let (limiter, rules) = (Limiter::new(), [rule("c", "1 concurrent", 10)]);
+    let hold = admitted(&mut asking(&limiter, &rules, "x", Normal));
+    let of_key = |key: &'static str| -> Asking<'_> {
+        let turn = Turn {
+            priority: Normal,
+            until: (Instant::now() + Duration::from_secs(5)).into_std(),
+        };
+        let (limiter, rules) = (&limiter, &rules);
+        Box::pin(async move {
+            let subject = Subject {
+                key,
+                team: None,
+                user: Some("8473"),
+                route: "r",
+                endpoint: "e",
+                target: None,
+            };
+            let load = Load::default();
+            let reserve = limiter.reserve(rules, &subject, Stage::Request, &load, turn, NOW);
+            tokio::task::unconstrained(reserve).await
+        })
+    };
+    let mut others: Vec<_> = (0..3).map(|_| of_key("other")).collect();
+    assert!(others.iter_mut().all(waits));
+    let mut own = of_key("own");
+    assert!(waits(&mut own));
+    drop(hold);
+    drop(admitted(&mut others[0]));
+    // Not behind the two more that somebody else sent in the same name.
+    admitted(&mut own);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_place_can_be_given_back_before_the_rest_is_settled() {
+    let (limiter, rules) = (Limiter::new(), [rule("c", "1 concurrent", 0)]);
+    let mut hold = admitted(&mut asking(&limiter, &rules, "a", Normal));
+    hold.leave();
+    let _next = admitted(&mut asking(&limiter, &rules, "a", Normal));
+    hold.settle(&Load::default());
+    assert_eq!(seen(&limiter, &rules), (1, 0));
+}
+
 #[derive(Debug, Clone)]
 enum Deed {
     Come(u8, u8),

@@ -190,6 +190,16 @@ impl Charge {
             cover: None,
         }
     }
+
+    /// Pays what it used of its target's limits, once.
+    fn pay(&mut self, used: Load) {
+        if let Some(cover) = self.cover.take() {
+            cover.settle(&Load {
+                requests: 1,
+                ..used
+            });
+        }
+    }
 }
 
 /// What an attempt has to be paid for.
@@ -377,10 +387,23 @@ impl Bill {
             Some(bound) => (bound.input.saturating_add(cover.more), bound.output),
             None => (0, 0),
         };
-        self.charges.push(Charge {
+        let mut charge = Charge {
             cover: cover.hold,
             ..Charge::new(at, due, (input, output))
-        });
+        };
+        if matches!(charge.due, Due::Nothing) {
+            charge.pay(Load::default());
+        }
+        self.charges.push(charge);
+    }
+
+    /// The last attempt is over: its place at its target is somebody else's, were
+    /// it this request's own next attempt.
+    pub fn ended(&mut self) {
+        let last = self.charges.last_mut();
+        if let Some(cover) = last.and_then(|charge| charge.cover.as_mut()) {
+            cover.leave();
+        }
     }
 
     /// The price at a candidate.
@@ -406,14 +429,9 @@ impl Bill {
             .iter()
             .copied()
             .chain(std::iter::repeat(Load::default()));
-        for (charge, part) in self.charges.into_iter().zip(parts) {
+        for (mut charge, part) in self.charges.into_iter().zip(parts) {
             total = total.plus(&part);
-            if let Some(cover) = charge.cover {
-                cover.settle(&Load {
-                    requests: 1,
-                    ..part
-                });
-            }
+            charge.pay(part);
         }
         total.requests = 1;
         self.hold.settle(&total)

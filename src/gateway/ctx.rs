@@ -181,6 +181,9 @@ impl Ctx {
         self.count_serving();
         self.take_tally();
         self.serving = false;
+        if let Some(bill) = &mut self.bill {
+            bill.ended();
+        }
     }
 
     /// What the client was served so far belongs to the attempt that served it.
@@ -289,6 +292,9 @@ impl Ctx {
         self.record.provider = Some(Arc::clone(&attempt.provider));
         self.record.upstream_model = Some(Arc::clone(&attempt.model));
         self.serving = attempt.outcome == AttemptOutcome::Ok;
+        if let (false, Some(bill)) = (self.serving, &mut self.bill) {
+            bill.ended();
+        }
         self.record.attempts.push(attempt);
     }
 

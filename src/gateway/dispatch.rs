@@ -324,7 +324,11 @@ impl Way<'_> {
         let desk = Desk {
             limiter: &self.gateway.accounts.limiter,
             now: self.gateway.accounts.clock.now(),
-            until: self.ctx.deadline(),
+            // While a hedge waits for its turn, nobody listens to the first.
+            until: match running.is_empty() {
+                true => self.ctx.deadline(),
+                false => Instant::now(),
+            },
         };
         let covered = bill.cover(&desk, (at, &target), running, self.more);
         let covered = vigil::watch(self.session, self.ctx, covered).await;

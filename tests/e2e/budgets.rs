@@ -556,3 +556,47 @@ fn in_a_storm_every_micro_dollar_is_in_the_ledger_and_in_the_budgets() {
         "{stderr}"
     );
 }
+
+#[test]
+fn a_failed_attempt_gives_its_place_at_a_provider_to_the_next() {
+    let failing = || crate::provider::in_turn(vec![crate::provider::fail(503), spends(0)]);
+    let scripted = Provider::start(failing());
+    let (_file, prices) = prices(&price("main", 1.0, 1.0));
+    let of_main = |name: &str, allow: &str| limit(name, allow, "providers = [\"main\"]");
+    let config = [
+        &*prices,
+        &of_main("places", "1 concurrent"),
+        &provider_with("main", &scripted, STURDY),
+        &model("m", &["main/upstream-m"]),
+        &own_key(),
+    ];
+    let gateway = Gateway::start(&config.join("\n"));
+    let answer = gateway.call(&chat_of("u", 100));
+    assert_eq!(
+        (answer.status, scripted.count()),
+        (200, 2),
+        "{}",
+        answer.text()
+    );
+    at_rest(&gateway);
+    // Nor does it hold what it may have cost, of the provider's own budget.
+    let (_, all) = bound();
+    let budget = of_main("budget", &format!("{} usd", all as f64 / 1e6));
+    let scripted = Provider::start(failing());
+    let config = [
+        &*prices,
+        &budget,
+        &provider_with("main", &scripted, STURDY),
+        &model("m", &["main/upstream-m"]),
+        &own_key(),
+    ];
+    let gateway = Gateway::start(&config.join("\n"));
+    let answer = gateway.call(&chat_of("u", 100));
+    assert_eq!(
+        (answer.status, scripted.count()),
+        (200, 2),
+        "{}",
+        answer.text()
+    );
+    assert_eq!(at_rest(&gateway).spent(), 108);
+}
