@@ -21,6 +21,8 @@ pub(super) async fn run(
 ) -> Result<(), Stop> {
     let mut piece = first;
     while let Some(bytes) = piece {
+        // Nobody tells what such an answer used.
+        ctx.tally.piece(bytes.len());
         if let Err(stop) = write(&mut session.downstream_session, ctx, bytes, false).await {
             open.cancel().await;
             ctx.serving_turned(AttemptOutcome::Canceled);

@@ -19,6 +19,10 @@ const KEPT: usize = 64 << 10;
 /// Bytes of a token, where only the length of a text is known.
 const BYTES: u64 = 4;
 
+/// Bytes of a token of sound: some 20 of them are a second, which takes 4 to 24
+/// kB where it is compressed.
+const SOUND_BYTES: u64 = 512;
+
 /// An answer under way.
 #[derive(Debug, Default)]
 pub struct Tally {
@@ -44,6 +48,8 @@ enum Form {
     Body,
     /// A part of a whole answer, of which only the length is known.
     Piece,
+    /// The same, of a sound.
+    Sound,
 }
 
 impl Tally {
@@ -63,6 +69,7 @@ impl Tally {
             }
             // Nobody asks money for a number.
             Body::Count { .. } => tally.report = Some(Report::Told(Usage::default())),
+            Body::Raw { .. } if operation == Operation::Speech => tally.form = Form::Sound,
             Body::Events { .. } | Body::Decoded { .. } | Body::Raw { .. } => {}
         }
         tally
@@ -103,7 +110,9 @@ impl Tally {
 
     /// A part of a whole answer came.
     pub fn piece(&mut self, bytes: usize) {
-        self.form = Form::Piece;
+        if self.form != Form::Sound {
+            self.form = Form::Piece;
+        }
         self.bytes = self.bytes.saturating_add(bytes as u64);
     }
 
@@ -149,7 +158,7 @@ impl Tally {
             Form::Text => self.bytes,
             // An event is a token or more, and of a few hundred bytes.
             Form::Events(_) => self.bytes / 512,
-            Form::Body | Form::Piece => 0,
+            Form::Body | Form::Piece | Form::Sound => 0,
         }
     }
 
@@ -161,6 +170,7 @@ impl Tally {
             Form::Events(speech) => texts::of_events(speech, &self.kept),
             Form::Body => texts::of_body(&self.whole),
             Form::Piece => return self.bytes.div_ceil(BYTES),
+            Form::Sound => return self.bytes.div_ceil(SOUND_BYTES),
         };
         let counted = tokens::count(model, &text);
         let kept = self.kept.len() as u64;
@@ -274,5 +284,12 @@ mod tests {
         tally.piece(40);
         tally.piece(3);
         assert_eq!((tally.tokens("gpt-4o"), tally.has_content()), (11, true));
+        let mut sound = Tally {
+            form: Form::Sound,
+            ..Tally::default()
+        };
+        sound.piece(5_000);
+        sound.piece(240);
+        assert_eq!((sound.tokens("tts"), sound.has_content()), (11, true));
     }
 }
