@@ -71,7 +71,9 @@ impl Ending {
             })
             .collect();
         let entry = bill.entry.take();
-        let charged = match self.record.attempts.is_empty() {
+        // What is answered here was asked all the same.
+        let is_served = self.record.outcome == Outcome::Ok;
+        let charged = match self.record.attempts.is_empty() && !is_served {
             true => {
                 bill.void();
                 Load::default()

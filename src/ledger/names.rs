@@ -6,6 +6,9 @@ use std::collections::{BTreeMap, HashMap};
 /// How many numbers are kept in memory, of names and of sets of tags each.
 const KNOWN: usize = 65_536;
 
+/// Bytes of them, of each: sets of tags are as long as clients make them.
+const KNOWN_BYTES: usize = 8 << 20;
+
 /// The dictionary of a connection that writes.
 pub(super) struct Names<'c> {
     names: Dictionary<'c>,
@@ -15,6 +18,8 @@ pub(super) struct Names<'c> {
 
 struct Dictionary<'c> {
     known: HashMap<Box<str>, i64>,
+    /// Of the texts that are known.
+    bytes: usize,
     find: Statement<'c>,
     add: Statement<'c>,
 }
@@ -23,6 +28,7 @@ impl<'c> Dictionary<'c> {
     fn new(connection: &'c Connection, find: &str, add: &str) -> rusqlite::Result<Self> {
         Ok(Self {
             known: HashMap::new(),
+            bytes: 0,
             find: connection.prepare(find)?,
             add: connection.prepare(add)?,
         })
@@ -38,11 +44,17 @@ impl<'c> Dictionary<'c> {
             Some(number) => (number, false),
             None => (self.add.query_row([text], |row| row.get(0))?, true),
         };
-        if self.known.len() >= KNOWN {
-            self.known.clear();
+        if self.known.len() >= KNOWN || self.bytes >= KNOWN_BYTES {
+            self.forget();
         }
         self.known.insert(text.into(), number);
+        self.bytes += text.len();
         Ok((number, is_new))
+    }
+
+    fn forget(&mut self) {
+        self.known.clear();
+        self.bytes = 0;
     }
 }
 
@@ -91,7 +103,7 @@ impl<'c> Names<'c> {
 
     /// Forgets what a transaction that was rolled back had added.
     pub fn forget(&mut self) {
-        self.names.known.clear();
-        self.sets.known.clear();
+        self.names.forget();
+        self.sets.forget();
     }
 }
