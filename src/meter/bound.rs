@@ -26,6 +26,7 @@
 
 use super::price::{IMAGE_TOKENS, Price};
 use memchr::{memchr, memchr2};
+use std::borrow::Cow;
 
 mod place;
 
@@ -113,7 +114,7 @@ struct Walk<'a> {
     at: usize,
     frames: Vec<Frame>,
     /// Where the value stands whose name was just read.
-    named: Option<(Place, &'a [u8])>,
+    named: Option<(Place, Cow<'a, [u8]>)>,
     image_bytes: usize,
     images: u64,
     tools: u64,
@@ -162,10 +163,10 @@ impl<'a> Walk<'a> {
     fn open(&mut self, object: bool) {
         let place = match self.named.take() {
             Some((place, name)) => {
-                if object && place.is_opaque_object(name) {
+                if object && place.is_opaque_object(&name) {
                     self.opaque = self.opaque.saturating_add(1);
                 }
-                place.inside(name)
+                place.inside(&name)
             }
             // An element is where its array is.
             None => self.here(),
@@ -204,9 +205,9 @@ impl<'a> Walk<'a> {
         self.at = end.checked_add(1)?;
         let after = self.body.get(self.at..)?.trim_ascii_start();
         if after.first() == Some(&b':') {
-            self.named = Some((self.here(), text));
+            self.named = Some((self.here(), plain(text)));
         } else if let Some((place, name)) = self.named.take() {
-            self.value(place.leaf(name), text);
+            self.value(place.leaf(&name), text);
         } else {
             self.value(self.here().element(), text);
         }
@@ -242,6 +243,7 @@ impl<'a> Walk<'a> {
                 false
             }
             Leaf::MediaType => {
+                let text = plain(text);
                 let image = text.starts_with(b"image/");
                 self.frame(|frame| frame.says_image = image);
                 let sized = [&b"image/"[..], b"text/", b"audio/"];
@@ -253,14 +255,16 @@ impl<'a> Walk<'a> {
                 false
             }
             Leaf::Kind => {
-                let document = text == b"document";
+                let text = plain(text);
+                let document = *text == *b"document";
                 self.frame(|frame| frame.says_document |= document);
-                matches!(text, b"file" | b"container_upload" | b"item_reference")
+                matches!(&*text, b"file" | b"container_upload" | b"item_reference")
             }
             Leaf::Tool => {
-                let own = !matches!(text, b"function" | b"custom");
+                let text = plain(text);
+                let own = !matches!(&*text, b"function" | b"custom");
                 self.tools = self.tools.saturating_add(u64::from(own));
-                place::runs_by_itself(text)
+                place::runs_by_itself(&text)
             }
             Leaf::Opaque => true,
         };
@@ -277,6 +281,17 @@ impl<'a> Walk<'a> {
             change(frame);
         }
     }
+}
+
+/// What a name, or the name of a kind, says: whoever writes it with escapes means
+/// the same. One that cannot be read is left as it is.
+fn plain(text: &[u8]) -> Cow<'_, [u8]> {
+    if memchr(b'\\', text).is_none() {
+        return Cow::Borrowed(text);
+    }
+    let quoted = [&b"\""[..], text, b"\""].concat();
+    let read = serde_json::from_slice::<String>(&quoted);
+    read.map_or(Cow::Borrowed(text), |read| Cow::Owned(read.into_bytes()))
 }
 
 /// The length of the base64 in a `data:` URL of an image.

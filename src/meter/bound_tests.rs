@@ -118,11 +118,11 @@ fn only_base64_passes_for_an_image() {
         let not_text = if data.is_empty() { Some(1) } else { None };
         check(&body, not_text.unwrap_or_default(), 0, 0);
     }
-    // A name written with escapes is no name that is known.
+    // A name written with escapes is what it says.
     let body = format!(
         r#"{{"messages":[{{"content":[{{"image_url":{{"\u0075rl":"data:image/png;base64,{BASE64}"}}}}]}}]}}"#
     );
-    check(&body, 0, 0, 0);
+    check(&body, 1, 0, BASE64.len());
 }
 
 #[test]
@@ -292,4 +292,19 @@ mod properties {
             prop_assert!(of(&body).tokens(None) >= crate::meter::tokens::count("gpt-5", &said));
         }
     }
+}
+
+#[test]
+fn what_is_written_with_escapes_is_what_it_says() {
+    for body in [
+        r#"{"previous_response\u005fid":"resp_1"}"#,
+        r#"{"tools":[{"type":"web\u005fsearch"}]}"#,
+        r#"{"t\u006fols":[{"t\u0079pe":"web_search"}]}"#,
+        r#"{"tools":[{"google\u005fsearch":{}}]}"#,
+        r#"{"messages":[{"content":[{"type":"fil\u0065","x":1}]}]}"#,
+    ] {
+        assert!(Size::of(body.as_bytes()).opaque > 0, "{body}");
+    }
+    let image = r#"{"messages":[{"content":[{"type":"image_url","image_url":{"\u0075rl":"https://a/b.png"}}]}]}"#;
+    assert_eq!(Size::of(image.as_bytes()).images, 1);
 }

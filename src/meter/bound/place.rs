@@ -1,7 +1,7 @@
 //! Where in a request a value stands: the names on the way to it.
 //!
-//! Arrays add nothing. A name that is not known here, or is written with
-//! escapes, leads to [`Place::Other`], where everything is text.
+//! Arrays add nothing. A name that is not known here leads to [`Place::Other`],
+//! where everything is text.
 
 /// A part of a request, by the names that lead to it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
