@@ -347,20 +347,18 @@ impl Bill {
             .limiter
             .reserve(&self.rules, &subject, Stage::Target, &own, turn, desk.now)
             .await?;
+        let mut unsent = Unsent(Some(hold));
         let others = running.iter().filter_map(|at| self.bounds.get(*at));
         let beside = others.map(|bound| bound.load(0));
         let before = self.charges.iter().filter_map(|charge| self.so_far(charge));
         let needed = before.chain(beside).fold(own, |sum, load| sum.plus(&load));
         let lacking = lacking(&needed, &self.reserved);
         if lacking != Load::default() {
-            if let Err(refusal) = self.hold.extend(&lacking, desk.now).await {
-                hold.release();
-                return Err(refusal);
-            }
+            self.hold.extend(&lacking, desk.now).await?;
             self.reserved = self.reserved.plus(&lacking);
         }
         Ok(Cover {
-            hold: Some(hold),
+            hold: unsent.0.take(),
             more,
         })
     }
@@ -438,6 +436,18 @@ impl Bill {
     }
 }
 
+/// What an attempt holds that is not made before all of it is had. A request may
+/// be dropped while it waits for the rest: a hold alone would be charged in full.
+struct Unsent(Option<Hold>);
+
+impl Drop for Unsent {
+    fn drop(&mut self) {
+        if let Some(hold) = self.0.take() {
+            hold.release();
+        }
+    }
+}
+
 /// What of `needed` is not in `held`.
 fn lacking(needed: &Load, held: &Load) -> Load {
     Load {
@@ -475,3 +485,7 @@ pub fn longest_within(bounds: &[Bound], left: MicroUsd) -> Option<u64> {
     }
     Some(least)
 }
+
+#[cfg(test)]
+#[path = "bill_tests.rs"]
+mod tests;
