@@ -132,6 +132,9 @@ impl Hold {
     /// be settled.
     pub fn leave(&mut self) {
         self.slots.clear();
+        if let Some(share) = &mut self.share {
+            share.leave();
+        }
     }
 
     /// Whether a rule is among them under which nobody gets anything while it
@@ -226,19 +229,10 @@ impl Charge {
 }
 
 impl Share {
-    /// Settles in memory, and notes what the store is to be told.
-    fn close(self, charges: &[Charge], used: &Load) {
+    /// Gives the places back.
+    fn leave(&mut self) {
         let mut journal = self.fleet.lock();
-        for charge in charges {
-            let (window, name) = (charge.counter.window, &charge.name);
-            charge.settle(charge.amount(used), |at, free| {
-                if let (Some(name), Some(from)) = (name, charge.shared.get(at)) {
-                    let free = i64::try_from(free).unwrap_or(i64::MAX);
-                    journal.change(name, window, *from, -free);
-                }
-            });
-        }
-        for (_, key) in self.places {
+        for (_, key) in std::mem::take(&mut self.places) {
             let place = (key, self.member.clone());
             if journal.places.remove(&place) {
                 journal.left.push(place);
@@ -249,6 +243,23 @@ impl Share {
         if !is_empty {
             self.fleet.nudge();
         }
+    }
+
+    /// Settles in memory, and notes what the store is to be told.
+    fn close(mut self, charges: &[Charge], used: &Load) {
+        let mut journal = self.fleet.lock();
+        for charge in charges {
+            let (window, name) = (charge.counter.window, &charge.name);
+            charge.settle(charge.amount(used), |at, free| {
+                if let (Some(name), Some(from)) = (name, charge.shared.get(at)) {
+                    let free = i64::try_from(free).unwrap_or(i64::MAX);
+                    journal.change(name, window, *from, -free);
+                }
+            });
+        }
+        drop(journal);
+        // Tells the store of all that is noted.
+        self.leave();
     }
 }
 
