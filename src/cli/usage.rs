@@ -75,7 +75,7 @@ struct Ask {
     #[arg(long, value_name = "NAME")]
     endpoint: Option<String>,
 
-    /// By this route: a name in [models]
+    /// By this route: a name in the models section
     #[arg(long, value_name = "NAME")]
     route: Option<String>,
 

@@ -73,7 +73,7 @@ struct Asked {
     )]
     models: Vec<String>,
 
-    /// Names in [models] that these may lead to, separated by commas
+    /// Names in the models section that these may lead to, separated by commas
     #[arg(
         long,
         value_name = "PATTERNS",
