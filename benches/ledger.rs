@@ -25,6 +25,7 @@ use tollgate::ledger::{
 use tollgate::units::{MicroUsd, Moment};
 
 const USERS: u64 = 10_000;
+const ASKED: &str = "8473";
 const DAY: u64 = 86_400_000_000;
 /// 2026-11-01T00:30:00Z, so that no stretch of whole hours before its end is one of roll-ups.
 const START: u64 = 1_793_493_000_000_000;
@@ -62,6 +63,14 @@ impl Names {
             .map_or_else(|| self.team.clone(), Arc::clone)
     }
 
+    /// One request in a hundred is of the user who is asked for.
+    fn user(&self, draw: u64) -> Arc<str> {
+        match draw.is_multiple_of(100) {
+            true => ASKED.into(),
+            false => self.one_of(&self.users, draw),
+        }
+    }
+
     fn intent(&self, id: u64, time: Moment, draw: u64) -> Intent {
         Intent {
             id,
@@ -69,7 +78,7 @@ impl Names {
             request_id: format!("{draw:016x}{id:016x}").into(),
             key: self.one_of(&self.keys, draw >> 40),
             team: Some(self.team.clone()),
-            user: Some(self.one_of(&self.users, draw >> 8)),
+            user: Some(self.user(draw >> 8)),
             tags: Arc::default(),
             endpoint: ENDPOINTS
                 .get(usize::try_from(draw >> 50).unwrap_or(0) % 3)
@@ -197,7 +206,7 @@ fn main() {
         since: Moment(START + DAY - DAY / 24),
         until: None,
         of: Filter {
-            user: Some("8473".to_owned()),
+            user: Some(ASKED.to_owned()),
             endpoint: Some("embeddings".to_owned()),
             ..Filter::default()
         },
