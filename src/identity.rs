@@ -11,9 +11,10 @@
 //! process runs and which all its tables share. Where both have a key of one
 //! name, the config's counts.
 
+pub use crate::units::Priority;
 use crate::units::{Allowance, Moment, Pattern};
 use arc_swap::ArcSwap;
-use serde::{Deserialize, Serialize};
+
 use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -22,36 +23,6 @@ use zeroize::Zeroizing;
 
 /// SHA-256 of a key.
 pub type Digest = [u8; 32];
-
-/// Who goes first where requests wait for their turn.
-#[derive(
-    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize,
-)]
-#[serde(rename_all = "lowercase")]
-pub enum Priority {
-    Interactive,
-    #[default]
-    Normal,
-    Batch,
-}
-
-impl Priority {
-    pub const ALL: [Self; 3] = [Self::Interactive, Self::Normal, Self::Batch];
-
-    /// As it is written.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Interactive => "interactive",
-            Self::Normal => "normal",
-            Self::Batch => "batch",
-        }
-    }
-
-    /// The one of that name.
-    pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|one| one.name() == name)
-    }
-}
 
 /// Somebody who may use the gateway.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,10 +10,10 @@
 use super::{JSON, respond};
 use crate::identity::is_digest_of;
 use crate::ledger::keys::{
-    Actor, Listed, Live, Made, Order, Refused, Shown, Store, is_plain, overlap, rfc3339,
+    Actor, Listed, Live, Made, Order, Refused, Shown, Store, overlap, rfc3339,
 };
 use crate::table::RoutingTable;
-use crate::units::Moment;
+use crate::units::{Moment, is_plain};
 use arc_swap::ArcSwap;
 use http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
 use http::{HeaderMap, Method, Response, StatusCode};

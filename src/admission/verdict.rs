@@ -1,19 +1,9 @@
 //! What is said to a request: who goes first, what is left, why not.
 
+pub use crate::units::Priority;
 use crate::units::{Measure, Window};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-/// Who goes first where requests wait for their turn.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Priority {
-    /// Somebody sits before it.
-    Interactive,
-    #[default]
-    Normal,
-    /// It may take its time.
-    Batch,
-}
 
 /// A request's place among others.
 #[derive(Debug, Clone, Copy)]

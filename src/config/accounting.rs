@@ -2,6 +2,7 @@
 
 use super::{HeaderSource, Reference, value};
 use crate::units::Allowance;
+pub use crate::units::Priority;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -59,16 +60,6 @@ pub enum Per {
     Endpoint,
     Model,
     Provider,
-}
-
-/// Who goes first where requests wait for their turn.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Priority {
-    Interactive,
-    #[default]
-    Normal,
-    Batch,
 }
 
 /// What models cost.

@@ -12,14 +12,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 
-/// May a provider or a key be called so? 1 to 64 letters, digits, `.`, `_`,
-/// `-`; no slash, since that separates a provider from its model.
-pub fn is_plain(name: &str) -> bool {
-    (1..=64).contains(&name.len())
-        && name
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
-}
+pub use crate::units::is_plain;
 
 /// May a model be called so? 1 to 256 bytes without blanks at the ends and
 /// without control characters.

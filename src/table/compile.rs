@@ -443,11 +443,7 @@ fn principal(name: &str, written: &config::Key) -> Principal {
         endpoints: patterns(&written.endpoints),
         direct: written.direct,
         expires: written.expires.map(Into::into),
-        priority: match written.priority {
-            config::Priority::Interactive => identity::Priority::Interactive,
-            config::Priority::Normal => identity::Priority::Normal,
-            config::Priority::Batch => identity::Priority::Batch,
-        },
+        priority: written.priority,
         limits: written.limits.clone(),
         metadata: Arc::new(written.metadata.clone()),
     }

@@ -4,9 +4,13 @@
 mod allowance;
 mod moment;
 mod money;
+mod name;
 mod pattern;
+mod priority;
 
 pub use allowance::{Allowance, Calendar, Measure, NotAnAllowance, Window};
 pub use moment::Moment;
 pub use money::{MicroUsd, NotMoney, Rate};
+pub use name::is_plain;
 pub use pattern::{Pattern, Wildcard};
+pub use priority::Priority;

@@ -462,20 +462,4 @@ mod tests {
         assert_eq!(tag("a=b=c"), Ok(("a".to_owned(), "b=c".to_owned())));
         assert!(tag("a").is_err());
     }
-
-    #[test]
-    fn names_are_plain_here_as_there() {
-        for name in [
-            "search-1.a_b",
-            "",
-            "a b",
-            "a/b",
-            "\u{e4}",
-            &"a".repeat(64),
-            &"a".repeat(65),
-        ] {
-            let here = crate::ledger::keys::is_plain(name);
-            assert_eq!(here, config::is_plain(name), "{name}");
-        }
-    }
 }

@@ -6,6 +6,7 @@
 use super::Refused;
 use crate::chat::Operation;
 use crate::identity::{Principal, Priority};
+use crate::units::is_plain;
 use crate::units::{Allowance, Moment, Pattern};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -158,12 +159,6 @@ impl Order {
 }
 
 const PLAIN: &str = "1 to 64 letters, digits, \".\", \"_\", \"-\"";
-
-/// The rule of the config's keys.
-pub fn is_plain(name: &str) -> bool {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
-    (1..=64).contains(&name.len()) && name.bytes().all(plain)
-}
 
 fn wrong(what: &str, why: &str) -> Refused {
     Refused::Invalid(format!("{what}: {why}"))
