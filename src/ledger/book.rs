@@ -6,7 +6,7 @@ use super::names::Names;
 use super::schema::USAGE;
 use crate::chat::Usage;
 use crate::units::{MicroUsd, Moment};
-use rusqlite::{Connection, Row, Statement, params};
+use rusqlite::{Connection, Row, Statement, params, params_from_iter};
 use std::time::Duration;
 
 /// The most of anything that one row can say: a billion dollars, or as many
@@ -387,32 +387,9 @@ impl<'c> Book<'c> {
             cost: amount(share.cost.0),
             ..Sums::default()
         };
-        let [
-            prompt,
-            completion,
-            cached,
-            write,
-            write_1h,
-            reasoning,
-            audio_in,
-            audio_out,
-            images,
-        ] = sums.usage;
-        self.share.execute(params![
-            int(id),
-            of.provider,
-            of.model,
-            prompt,
-            completion,
-            cached,
-            write,
-            write_1h,
-            reasoning,
-            audio_in,
-            audio_out,
-            images,
-            sums.cost,
-        ])?;
+        let first = [int(id), of.provider, of.model];
+        let row = first.into_iter().chain(sums.usage).chain([sums.cost]);
+        self.share.execute(params_from_iter(row))?;
         self.roll_up(subject, of, &sums)
     }
 
@@ -443,18 +420,7 @@ impl<'c> Book<'c> {
     }
 
     fn roll_up(&mut self, subject: &Subject, of: Outcome, sums: &Sums) -> rusqlite::Result<()> {
-        let [
-            prompt,
-            completion,
-            cached,
-            write,
-            write_1h,
-            reasoning,
-            audio_in,
-            audio_out,
-            images,
-        ] = sums.usage;
-        self.rollup.execute(params![
+        let first = [
             subject.hour,
             subject.user,
             subject.key,
@@ -466,20 +432,10 @@ impl<'c> Book<'c> {
             of.outcome,
             subject.tags,
             sums.requests,
-            prompt,
-            completion,
-            cached,
-            write,
-            write_1h,
-            reasoning,
-            audio_in,
-            audio_out,
-            images,
-            sums.cost,
-            sums.estimated,
-            sums.recovered,
-            sums.unpriced,
-        ])?;
+        ];
+        let last = [sums.cost, sums.estimated, sums.recovered, sums.unpriced];
+        let row = first.into_iter().chain(sums.usage).chain(last);
+        self.rollup.execute(params_from_iter(row))?;
         Ok(())
     }
 

@@ -110,3 +110,39 @@ pub struct Settlement {
     pub unpriced: bool,
     pub attempts: Vec<Attempt>,
 }
+
+impl Settlement {
+    /// Of a request for which nothing was sent to anybody.
+    pub fn of_nothing(id: u64, outcome: &'static str) -> Self {
+        Self {
+            id,
+            outcome,
+            error: None,
+            status: 0,
+            duration: Duration::ZERO,
+            first_byte: None,
+            provider: None,
+            model: None,
+            usage: Usage::default(),
+            source: UsageSource::None,
+            cost: MicroUsd::ZERO,
+            unpriced: false,
+            attempts: Vec::new(),
+        }
+    }
+
+    /// Of a request of which nobody knows what was sent or used: at its bound.
+    pub fn at_bound(id: u64, outcome: &'static str, tokens: [u64; 2], cost: MicroUsd) -> Self {
+        let [prompt, completion] = tokens;
+        Self {
+            usage: Usage {
+                prompt,
+                completion,
+                ..Usage::default()
+            },
+            source: UsageSource::Recovered,
+            cost,
+            ..Self::of_nothing(id, outcome)
+        }
+    }
+}

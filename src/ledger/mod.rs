@@ -39,8 +39,6 @@ pub use reprice::{Change, Changes, Mode, Period, Priced, reprice};
 pub use used::{Horizon, Used};
 pub use view::{AskError, Reader, View};
 
-use crate::chat::Usage;
-use crate::units::MicroUsd;
 use queue::{Item, Queue};
 use retention::Retention;
 use std::collections::BTreeMap;
@@ -163,7 +161,7 @@ impl Ledger {
 
     /// Settles a request for which nothing was sent to anybody.
     pub fn release(&self, id: u64, outcome: &'static str) {
-        self.settle(nothing_sent(id, outcome));
+        self.settle(Settlement::of_nothing(id, outcome));
     }
 
     /// Waits until all that came before is written.
@@ -230,26 +228,8 @@ struct Left<'a> {
 impl Drop for Left<'_> {
     fn drop(&mut self) {
         if let Some(queue) = self.queue {
-            let settlement = nothing_sent(self.id, "canceled");
+            let settlement = Settlement::of_nothing(self.id, "canceled");
             queue.add(Item::Settle(Box::new(settlement)));
         }
-    }
-}
-
-fn nothing_sent(id: u64, outcome: &'static str) -> Settlement {
-    Settlement {
-        id,
-        outcome,
-        error: None,
-        status: 0,
-        duration: Duration::ZERO,
-        first_byte: None,
-        provider: None,
-        model: None,
-        usage: Usage::default(),
-        source: UsageSource::None,
-        cost: MicroUsd::ZERO,
-        unpriced: false,
-        attempts: Vec::new(),
     }
 }

@@ -4,11 +4,9 @@
 //! settled at its bound, so that a budget is never the larger for a crash.
 
 use super::book::{Book, Settled, Subject, hour, uint};
-use super::entry::{Settlement, UsageSource};
-use crate::chat::Usage;
+use super::entry::Settlement;
 use crate::units::{MicroUsd, Moment};
 use rusqlite::{Connection, Row};
-use std::time::Duration;
 
 /// The outcome of a request that was settled at its bound.
 pub const RECOVERED: &str = "recovered";
@@ -67,24 +65,8 @@ fn at_its_bound(row: &Row<'_>) -> rusqlite::Result<(Subject, Settlement)> {
         route: row.get(6)?,
         tags: row.get(7)?,
     };
-    let settlement = Settlement {
-        id: number(0)?,
-        outcome: RECOVERED,
-        error: None,
-        status: 0,
-        duration: Duration::ZERO,
-        first_byte: None,
-        provider: None,
-        model: None,
-        usage: Usage {
-            prompt: number(9)?,
-            completion: number(10)?,
-            ..Usage::default()
-        },
-        source: UsageSource::Recovered,
-        cost: MicroUsd(number(8)?),
-        unpriced: false,
-        attempts: Vec::new(),
-    };
+    let tokens = [number(9)?, number(10)?];
+    let cost = MicroUsd(number(8)?);
+    let settlement = Settlement::at_bound(number(0)?, RECOVERED, tokens, cost);
     Ok((subject, settlement))
 }

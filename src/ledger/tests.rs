@@ -6,6 +6,8 @@ mod lifetime_tests;
 mod questions_tests;
 
 use super::*;
+use crate::chat::Usage;
+use crate::units::MicroUsd;
 use crate::units::Moment;
 use rusqlite::Connection;
 use std::path::Path;
