@@ -198,6 +198,14 @@ impl Operation {
         )
     }
 
+    /// It answers with images.
+    pub const fn makes_images(self) -> bool {
+        matches!(
+            self,
+            Self::ImageGenerations | Self::ImageEdits | Self::ImageVariations
+        )
+    }
+
     /// Whose format the client speaks.
     pub const fn speech(self) -> Speech {
         match self {

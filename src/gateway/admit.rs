@@ -5,13 +5,13 @@ use super::bill::{self, Bill, Desk, Extent, Names, Prompt, longest_within};
 use super::entry::Entry;
 use super::intake::Call;
 use super::{Ctx, Gateway, Stop, vigil};
-use crate::admission::{Clock, Limiter, Refusal, Rule, Why};
+use crate::admission::{Clock, Hold, Limiter, Refusal, Rule, Why};
 use crate::chat::Request;
 use crate::error::{ErrorKind, GatewayError};
-use crate::identity::{self, Principal};
+use crate::identity::Principal;
 use crate::ledger::{Intent, Ledger, Need};
-use crate::meter::Size;
-use crate::table::{Decision, Target, rules_of_key};
+use crate::meter::{Price, Size};
+use crate::table::{Candidate, Decision, Target, rules_of_key};
 use crate::units::{Measure, MicroUsd, Moment, Window};
 use bytes::Bytes;
 use pingora_proxy::Session;
@@ -53,33 +53,29 @@ pub async fn run(
         answers: request.generated,
         max_output: request.max_output,
     };
-    let prices = price(ctx, decision, now);
-    let bounds = |max_output: Option<u64>, decision: &Decision| {
-        let extent = Extent {
-            max_output,
-            ..extent
-        };
-        let all = decision.candidates.iter().zip(&prices);
-        all.map(|(candidate, price)| extent.at(candidate, price.clone()))
-            .collect()
-    };
+    let candidates = decision.candidates.iter();
+    let bound = |candidate| extent.at(candidate, price(ctx, candidate, now));
     let mut asked = bill::Request {
-        bounds: bounds(request.max_output, decision),
+        bounds: candidates.map(bound).collect(),
         names,
         rules,
         prompt: Prompt::of(body),
     };
-    let budgets = budgets(&asked, decision);
+    let mut hard = hard(&asked, decision);
+    let is_budget = |rule: &Arc<Rule>| rule.allowance.measure == Measure::Usd;
+    let budgets: Vec<_> = hard.iter().filter(|r| is_budget(r)).cloned().collect();
     if !budgets.is_empty() {
         refuse_surcharge(request)?;
         drop_unpriced(&mut asked, &budgets, decision)?;
+        // Of the candidates that are left.
+        hard = self::hard(&asked, decision);
     }
     // Elsewhere nothing in the request limits what is answered.
     let may_clamp = decision.terms.clamp_output && call.operation.says_texts();
     let mut clamped = None;
-    let bill = loop {
-        let refusal = match open(gateway, session, ctx, &asked).await? {
-            Ok(bill) => break bill,
+    let (hold, time) = loop {
+        let refusal = match reserve(gateway, session, ctx, &asked).await? {
+            Ok(reserved) => break reserved,
             Err(refusal) => refusal,
         };
         let answers = extent.answers.max(1);
@@ -95,33 +91,31 @@ pub async fn run(
         }
         clamped = Some(one);
     };
-    ctx.standing = bill.standing();
-    let is_hard = decision.candidates.iter().any(|candidate| {
-        let subject = asked.names.subject(Some(&candidate.target));
-        let mut hard = asked.rules.iter().filter(|rule| rule.hard);
-        hard.any(|rule| rule.counts(&subject))
-    });
-    let need = match is_hard || !gateway.accounts.buffers {
-        true => Need::Durable,
-        false => Need::Buffered,
+    ctx.standing = hold.standing();
+    let need = match hard.is_empty() && gateway.accounts.buffers {
+        true => Need::Buffered,
+        false => Need::Durable,
     };
+    let bill = asked.open(hold, time);
     record(gateway, session, ctx, (bill, need), request).await?;
     Ok(clamped)
 }
 
-async fn open(
+/// Reserves what the request may use; and when that was.
+async fn reserve(
     gateway: &Gateway,
     session: &mut Session,
     ctx: &mut Ctx,
     asked: &bill::Request,
-) -> Result<Result<Bill, Refusal>, Stop> {
+) -> Result<Result<(Hold, Moment), Refusal>, Stop> {
     let desk = Desk {
         limiter: &gateway.accounts.limiter,
         now: gateway.accounts.clock.now(),
         until: ctx.deadline(),
     };
-    let opened = vigil::watch(session, ctx, asked.open(&desk)).await;
-    opened.map_err(super::dispatch::stopped)
+    let reserved = vigil::watch(session, ctx, asked.reserve(&desk)).await;
+    let reserved = reserved.map_err(super::dispatch::stopped)?;
+    Ok(reserved.map(|hold| (hold, desk.now)))
 }
 
 /// Writes the request down; nothing may be sent before.
@@ -185,11 +179,7 @@ fn names(ctx: &Ctx, who: &Principal, call: &Call, decision: &Decision) -> Names 
         user: ctx.record.user.clone(),
         route: Arc::clone(&decision.route),
         endpoint: call.operation.name(),
-        priority: match who.priority {
-            identity::Priority::Interactive => crate::admission::Priority::Interactive,
-            identity::Priority::Normal => crate::admission::Priority::Normal,
-            identity::Priority::Batch => crate::admission::Priority::Batch,
-        },
+        priority: who.priority,
     }
 }
 
@@ -201,30 +191,22 @@ fn rules(ctx: &Ctx, who: &Principal) -> Arc<[Arc<Rule>]> {
     ctx.table.rules.iter().cloned().chain(own).collect()
 }
 
-/// What each candidate costs.
-fn price(ctx: &Ctx, decision: &Decision, now: Moment) -> Vec<Option<Arc<crate::meter::Price>>> {
-    let candidates = decision.candidates.iter();
-    candidates
-        .map(|candidate| {
-            let provider = &candidate.target.provider;
-            let dialect = provider.dialect.name();
-            let model = &candidate.target.model;
-            ctx.table.prices.find(&provider.name, dialect, model, now)
-        })
-        .collect()
+/// What a candidate costs.
+fn price(ctx: &Ctx, candidate: &Candidate, now: Moment) -> Option<Arc<Price>> {
+    let provider = &candidate.target.provider;
+    let (dialect, model) = (provider.dialect.name(), &candidate.target.model);
+    ctx.table.prices.find(&provider.name, dialect, model, now)
 }
 
-/// The rules that have to be kept to the micro-dollar, of those that count the
-/// request at any of its candidates: a budget of somebody else's asks nothing of
-/// it.
-fn budgets(asked: &bill::Request, decision: &Decision) -> Vec<Arc<Rule>> {
-    let is_budget = |rule: &&Arc<Rule>| rule.hard && rule.allowance.measure == Measure::Usd;
+/// The hard rules that count the request at any of its candidates: a budget of
+/// somebody else's asks nothing of it.
+fn hard(asked: &bill::Request, decision: &Decision) -> Vec<Arc<Rule>> {
     let counts = |rule: &&Arc<Rule>| {
         let mut all = decision.candidates.iter();
         all.any(|candidate| rule.counts(&asked.names.subject(Some(&candidate.target))))
     };
-    let budgets = asked.rules.iter().filter(is_budget).filter(counts);
-    budgets.cloned().collect()
+    let hard = asked.rules.iter().filter(|rule| rule.hard);
+    hard.filter(counts).cloned().collect()
 }
 
 /// Prices are list prices: what costs more would be spent past the budget.

@@ -8,7 +8,7 @@
 
 use super::entry::Entry;
 use super::tally::Tally;
-use crate::admission::{Hold, Load, Priority, Stage, Standing, Subject, Turn};
+use crate::admission::{Hold, Load, Priority, Stage, Subject, Turn};
 use crate::admission::{Limiter, Refusal, Rule};
 use crate::chat::{Capabilities, Operation};
 use crate::meter::{Price, Size};
@@ -76,9 +76,7 @@ impl Bound {
             cost: cost.unwrap_or_default(),
         }
     }
-}
 
-impl Bound {
     /// Whether anything of it is ever paid for.
     pub const fn is_paid(&self) -> bool {
         self.input > 0 || self.output > 0 || self.images > 0
@@ -101,10 +99,6 @@ impl Extent {
     pub fn at(&self, candidate: &Candidate, price: Option<Arc<Price>>) -> Bound {
         let target = &candidate.target;
         let known = target.provider.capabilities(&target.model);
-        let makes_images = matches!(
-            self.operation,
-            Operation::ImageGenerations | Operation::ImageEdits | Operation::ImageVariations
-        );
         let input = match self.operation.counts() {
             // A number of tokens costs nothing.
             true => 0,
@@ -119,17 +113,20 @@ impl Extent {
         };
         Bound {
             input,
-            output: self.output(&known, makes_images),
-            images: if makes_images { self.answers.max(1) } else { 0 },
+            output: self.output(&known),
+            images: match self.operation.makes_images() {
+                true => self.answers.max(1),
+                false => 0,
+            },
             price,
         }
     }
 
-    fn output(&self, known: &Capabilities, makes_images: bool) -> u64 {
+    fn output(&self, known: &Capabilities) -> u64 {
         let one = match self.operation {
             Operation::Embeddings | Operation::Moderations | Operation::Rerank => 0,
             operation if operation.counts() => 0,
-            _ if makes_images => IMAGE_OUTPUT,
+            operation if operation.makes_images() => IMAGE_OUTPUT,
             _ => {
                 let model = known.max_output.or(known.context);
                 self.max_output.or(model).unwrap_or(UNKNOWN_OUTPUT)
@@ -226,7 +223,6 @@ pub struct Bill {
     pub bounds: Vec<Bound>,
     pub prompt: Prompt,
     pub charges: Vec<Charge>,
-    reserved: Load,
     hold: Hold,
 }
 
@@ -265,25 +261,26 @@ impl Request {
     ///
     /// # Errors
     /// When a rule that is not of targets has not enough left.
-    pub async fn open(&self, desk: &Desk<'_>) -> Result<Bill, Refusal> {
-        let load = self.load();
-        let names = self.names.clone();
-        let (subject, turn) = (names.subject(None), desk.turn(&names));
-        let hold = desk
-            .limiter
-            .reserve(&self.rules, &subject, Stage::Request, &load, turn, desk.now)
-            .await?;
-        Ok(Bill {
+    pub async fn reserve(&self, desk: &Desk<'_>) -> Result<Hold, Refusal> {
+        let (subject, turn) = (self.names.subject(None), desk.turn(&self.names));
+        let (rules, load) = (&self.rules, self.load());
+        desk.limiter
+            .reserve(rules, &subject, Stage::Request, &load, turn, desk.now)
+            .await
+    }
+
+    /// Its account, with what was reserved at that time.
+    pub fn open(self, hold: Hold, time: Moment) -> Bill {
+        Bill {
             entry: None,
-            time: desk.now,
-            names,
-            rules: Arc::clone(&self.rules),
-            bounds: self.bounds.clone(),
-            prompt: self.prompt.clone(),
+            time,
+            names: self.names,
+            rules: self.rules,
+            bounds: self.bounds,
+            prompt: self.prompt,
             charges: Vec::new(),
-            reserved: load,
             hold,
-        })
+        }
     }
 }
 
@@ -314,14 +311,9 @@ impl Cover {
 }
 
 impl Bill {
-    /// What is left of the limits, for the client.
-    pub fn standing(&self) -> Standing {
-        self.hold.standing()
-    }
-
     /// What the request may cost at most, as it is reserved.
-    pub fn reserved(&self) -> Load {
-        self.reserved
+    pub const fn reserved(&self) -> Load {
+        *self.hold.bound()
     }
 
     /// Reserves what one more attempt may cost beside those that were made and
@@ -352,10 +344,12 @@ impl Bill {
         let beside = others.map(|bound| bound.load(0));
         let before = self.charges.iter().filter_map(|charge| self.so_far(charge));
         let needed = before.chain(beside).fold(own, |sum, load| sum.plus(&load));
-        let lacking = lacking(&needed, &self.reserved);
+        let lacking = lacking(&needed, self.hold.bound());
         if lacking != Load::default() {
             self.hold.extend(&lacking, desk.now).await?;
-            self.reserved = self.reserved.plus(&lacking);
+            if let Some(entry) = &mut self.entry {
+                entry.grow(*self.hold.bound());
+            }
         }
         Ok(Cover {
             hold: unsent.0.take(),

@@ -7,11 +7,9 @@
 
 use super::Accounts;
 use crate::admission::Load;
-use crate::chat::Usage;
-use crate::ledger::{Settlement, UsageSource};
+use crate::ledger::Settlement;
 use crate::telemetry::Outcome;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// An intent that has to be settled.
 pub struct Entry {
@@ -30,6 +28,11 @@ impl Entry {
         }
     }
 
+    /// More is reserved for it: so much in all.
+    pub const fn grow(&mut self, bound: Load) {
+        self.bound = bound;
+    }
+
     /// Its number in the ledger.
     pub const fn id(&self) -> u64 {
         self.id
@@ -43,25 +46,9 @@ impl Entry {
     }
 
     fn at_its_bound(&self) -> Settlement {
-        Settlement {
-            id: self.id,
-            outcome: Outcome::Internal.label(),
-            error: None,
-            status: 0,
-            duration: Duration::ZERO,
-            first_byte: None,
-            provider: None,
-            model: None,
-            usage: Usage {
-                prompt: self.bound.input_tokens,
-                completion: self.bound.output_tokens,
-                ..Usage::default()
-            },
-            source: UsageSource::Recovered,
-            cost: self.bound.cost,
-            unpriced: false,
-            attempts: Vec::new(),
-        }
+        let tokens = [self.bound.input_tokens, self.bound.output_tokens];
+        let outcome = Outcome::Internal.label();
+        Settlement::at_bound(self.id, outcome, tokens, self.bound.cost)
     }
 }
 

@@ -103,11 +103,11 @@ impl<'a> Passing<'a> {
                 return Some(End::Lost(broken(why)));
             }
         }
-        self.ctx.tally.event(self.speech, &raw);
+        let may_tell = self.ctx.tally.event(self.speech, &raw);
         if let Some(passed) = &mut self.passed {
             passed.keep(&raw);
         }
-        if self.usage != Usage::Passes && is_usage_alone(&raw) {
+        if may_tell && self.usage != Usage::Passes && is_usage_alone(&raw) {
             match self.usage {
                 Usage::Priced => raw = with_cost(&raw, self.ctx),
                 // Asked for by the gateway, for itself.

@@ -75,15 +75,16 @@ impl Tally {
         tally
     }
 
-    /// An event of the client's own format passes.
-    pub fn event(&mut self, speech: Speech, raw: &[u8]) {
+    /// An event of the client's own format passes. Whether it may tell usage.
+    pub fn event(&mut self, speech: Speech, raw: &[u8]) -> bool {
         self.form = Form::Events(speech);
-        self.reader.event(speech, raw);
+        let may_tell = self.reader.event(speech, raw);
         // Half an event cannot be read.
         if self.bytes == self.kept.len() as u64 && self.kept.len() + raw.len() <= KEPT {
             self.kept.extend_from_slice(raw);
         }
         self.bytes = self.bytes.saturating_add(raw.len() as u64);
+        may_tell
     }
 
     /// An event was decoded.

@@ -35,15 +35,15 @@ pub struct Reader {
 
 impl Reader {
     /// Takes an event as it passes. Most have nothing to tell, which a search
-    /// finds out.
-    pub fn event(&mut self, speech: Speech, raw: &[u8]) {
+    /// finds out: whether this one may is returned.
+    pub fn event(&mut self, speech: Speech, raw: &[u8]) -> bool {
         if find(raw, b"\"usage\"").is_none() {
-            return;
+            return false;
         }
         let event = Event::parse(raw);
         let data = event.data.as_deref().unwrap_or_default();
         let Some(value) = json::lenient::<Value>(data) else {
-            return;
+            return true;
         };
         let found = match speech {
             Speech::OpenAi => chat(&value),
@@ -54,6 +54,7 @@ impl Reader {
             }
         };
         self.last = found.or(self.last);
+        true
     }
 
     /// What the stream has told so far; the last word counts.
@@ -109,12 +110,8 @@ pub fn whole(operation: Operation, body: &[u8]) -> Option<Report> {
         Speech::OpenAi if is_chat || usage.get("prompt_tokens").is_some() => direct(usage),
         Speech::OpenAi | Speech::Responses => counted_as_responses(usage),
     });
-    let makes_images = matches!(
-        operation,
-        Operation::ImageGenerations | Operation::ImageEdits | Operation::ImageVariations
-    );
     match (report, body.data) {
-        (None, Some(images)) if makes_images => Some(Report::Told(Usage {
+        (None, Some(images)) if operation.makes_images() => Some(Report::Told(Usage {
             images: images.len() as u64,
             ..Usage::default()
         })),
