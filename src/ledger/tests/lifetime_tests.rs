@@ -1,6 +1,7 @@
 //! From opening to closing, and what a death in between leaves.
 
 use super::*;
+use crate::ledger::queue::Item;
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Stdio};
@@ -92,12 +93,19 @@ async fn a_wait_that_is_given_up_leaves_nothing_open() {
     let (ledger, _) = Ledger::open(settings(&file)).unwrap();
     let id = ledger.next_id();
     let mut waits = Box::pin(ledger.begin(intent(id, TEN), Need::Durable));
-    // Polled once, so that it has begun; then its client is gone.
-    let _ = std::future::poll_fn(|context| {
+    // Polled once, so that it has begun; then its client is gone. The writer is
+    // held up until then: it may commit, but tells nobody.
+    let (go_on, held) = std::sync::mpsc::channel::<()>();
+    ledger.queue.add(Item::Read(Box::new(move |_| {
+        let _ = held.recv();
+    })));
+    let is_ready = std::future::poll_fn(|context| {
         std::task::Poll::Ready(waits.as_mut().poll(context).is_ready())
     })
     .await;
+    assert!(!is_ready, "it was told before the writer could tell it");
     drop(waits);
+    drop(go_on);
     ledger.flush().await.unwrap();
     assert_eq!(ledger.health().open, 0);
     drop(ledger);
