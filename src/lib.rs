@@ -29,7 +29,7 @@
 //!
 //! # Who knows whom
 //!
-//! `units, error <- wire <- chat <- dialect <- identity <- {route, meter,
+//! `units, error <- wire <- {chat, pii} <- dialect <- identity <- {route, meter,
 //! admission, ledger} <- fetch <- credential <-
 //! table <- gateway <- server, reload <- cli`. `config` is what the operator wrote and
 //! is read by `table`, `telemetry`, `server`, `cli`, `reload` and `drill` (which
@@ -87,6 +87,7 @@ pub mod gateway;
 pub mod identity;
 pub mod ledger;
 pub mod meter;
+pub mod pii;
 pub mod reload;
 pub mod route;
 pub mod server;

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 const STOREYS: [&[&str]; 13] = [
     &["units", "error"],
     &["config", "wire"],
-    &["chat"],
+    &["chat", "pii"],
     &["dialect"],
     &["identity", "tls"],
     &["route", "meter", "admission", "ledger"],

@@ -1,0 +1,369 @@
+//! Groups of digits that stand together, and the parts of them that may be one number.
+//!
+//! A cluster is digits with single separators between: `+49 (0)30 1234-567`. It is read once. Every
+//! run of its groups that stands free on both sides (at the end of the cluster, or beside a space) is
+//! offered to those who know numbers, the longest first, and first to those who need no words beside
+//! it. A cluster has at most [`GROUPS`] groups; what is longer is read with overlap, so that the work
+//! is bounded by the length of the text.
+
+use super::cue::{self, Context, Cues};
+use super::kind::Kind;
+use super::text::{Text, is_word};
+use super::{card, ident, phone};
+
+/// As many groups a cluster has at most.
+const GROUPS: usize = 16;
+/// What goes on starts so many groups before the end.
+const OVERLAP: usize = 7;
+/// No number has more digits.
+const MOST: usize = 20;
+/// No number has fewer.
+const FEWEST: usize = 6;
+/// A group of more digits belongs to no number.
+const LONGEST_GROUP: usize = 20;
+
+/// What stands between two groups.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Between {
+    /// Nothing: it is the first.
+    #[default]
+    Start,
+    Space,
+    Dash,
+    Dot,
+    Slash,
+    Bracket,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Group {
+    pub(super) start: usize,
+    pub(super) end: usize,
+    /// Where its digits stand among all of the cluster.
+    first: usize,
+    pub(super) between: Between,
+}
+
+/// How a cluster stands in what is before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Left {
+    Free,
+    /// It hangs on a word that says what it is: `tel.0171`.
+    OnCue,
+    /// It is a part of something else.
+    Bound,
+}
+
+#[derive(Debug)]
+pub(super) struct Cluster<'a> {
+    pub(super) text: Text<'a>,
+    digits: [u8; GROUPS * LONGEST_GROUP],
+    groups: [Group; GROUPS],
+    count: usize,
+    left: Left,
+    /// Whether a number may end where the cluster ends.
+    ends_free: bool,
+    /// Where to go on.
+    next: usize,
+    /// The end of an extension (`x123`), which belongs to the last group.
+    extension: Option<usize>,
+    floor: usize,
+}
+
+/// A run of groups that may be one number.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Window<'a> {
+    pub(super) text: Text<'a>,
+    pub(super) digits: &'a [u8],
+    pub(super) groups: &'a [Group],
+    /// Whether it hangs on a word, so that only that word may say what it is.
+    pub(super) bound: bool,
+    pub(super) said: Context,
+    pub(super) end: usize,
+}
+
+impl Window<'_> {
+    pub(super) fn start(&self) -> usize {
+        self.groups.first().map_or(0, |group| group.start)
+    }
+
+    /// Whether its groups have these lengths.
+    pub(super) fn lengths(&self, lengths: &[usize]) -> bool {
+        self.groups.len() == lengths.len()
+            && self
+                .groups
+                .iter()
+                .zip(lengths)
+                .all(|(group, length)| group.end - group.start == *length)
+    }
+
+    /// What stands between all of its groups, when that is one thing.
+    pub(super) fn between(&self) -> Option<Between> {
+        let mut all = self.groups.iter().skip(1).map(|group| group.between);
+        let first = all.next()?;
+        all.all(|other| other == first).then_some(first)
+    }
+
+    /// The digit at a place, as a number.
+    pub(super) fn digit(&self, place: usize) -> u8 {
+        self.digits.get(place).copied().unwrap_or(0)
+    }
+
+    /// The meanings of the words after it.
+    pub(super) fn said_after(&self) -> Cues {
+        cue::after(self.text, self.end)
+    }
+
+    /// Whether the last word before it calls it something that is no personal detail.
+    pub(super) fn is_other(&self) -> bool {
+        self.said
+            .last
+            .any(Cues::OTHER.or(Cues::MATHS).or(Cues::VERSION))
+    }
+
+    /// Whether it is a term of a sum.
+    pub(super) fn in_sum(&self) -> bool {
+        let text = self.text;
+        let right = text.run(self.end, 3, |byte| byte == b' ');
+        let left = text.run_back(self.start(), 0, 3, |byte| byte == b' ');
+        let sign = |byte| matches!(byte, b'+' | b'*' | b'/' | b'^' | b'%' | b'<' | b'>');
+        let minus = |byte, gap: usize| byte == b'-' && gap > 0;
+        sign(text.at(right))
+            || minus(text.at(right), right - self.end)
+            || (text.at(right) == b'=' && text.at(right + 1) != b'\'')
+            || matches!(text.before(left), b'*' | b'/' | b'^' | b'%' | b'$')
+            || (text.before(left) == b'+' && left < self.start())
+    }
+}
+
+/// Where to go on after the digits at a place, of which `found` is told what they are.
+pub(super) fn read(
+    text: Text<'_>,
+    start: usize,
+    floor: usize,
+    found: &mut impl FnMut(Kind, usize, usize),
+) -> usize {
+    let mut cluster = Cluster {
+        text,
+        digits: [0; GROUPS * LONGEST_GROUP],
+        groups: [Group::default(); GROUPS],
+        count: 0,
+        left: Left::Free,
+        ends_free: true,
+        next: start,
+        extension: None,
+        floor,
+    };
+    cluster.gather(start);
+    if cluster.total() < FEWEST || cluster.left == Left::Bound {
+        return cluster.next.max(start + 1);
+    }
+    cluster.offer(found);
+    cluster.next.max(start + 1)
+}
+
+impl<'a> Cluster<'a> {
+    fn total(&self) -> usize {
+        let groups = self.groups.iter().take(self.count);
+        groups.map(|group| group.end - group.start).sum()
+    }
+
+    fn gather(&mut self, start: usize) {
+        let mut place = start;
+        let mut between = Between::Start;
+        let mut first = 0;
+        self.left = self.left_of(start);
+        while self.count < GROUPS {
+            let end = self
+                .text
+                .run(place, LONGEST_GROUP + 1, |byte| byte.is_ascii_digit());
+            if end - place > LONGEST_GROUP {
+                self.next = self.text.run(end, usize::MAX, is_word);
+                self.ends_free = between == Between::Space;
+                return;
+            }
+            if self.is_glued(end) {
+                self.next = self.text.run(end, usize::MAX, is_word);
+                self.ends_free = between == Between::Space;
+                return;
+            }
+            for (slot, byte) in self
+                .digits
+                .iter_mut()
+                .skip(first)
+                .zip(self.text.part(place, end))
+            {
+                *slot = byte - b'0';
+            }
+            if let Some(slot) = self.groups.get_mut(self.count) {
+                *slot = Group {
+                    start: place,
+                    end,
+                    first,
+                    between,
+                };
+            }
+            first += end - place;
+            self.count += 1;
+            self.next = end;
+            if self.extended(end) {
+                return;
+            }
+            let Some((next, what)) = separator(self.text, end) else {
+                return;
+            };
+            (place, between) = (next, what);
+        }
+        // It goes on: what comes is read again with some of what was.
+        let again = self.groups.get(GROUPS - OVERLAP);
+        self.next = again.map_or(self.next, |group| group.start);
+        self.count = GROUPS;
+        self.ends_free = between == Between::Space;
+    }
+
+    /// Whether a letter, a sign or an `@` after a group makes it a part of something else.
+    fn is_glued(&self, end: usize) -> bool {
+        let after = self.text.at(end);
+        let extends = matches!(after, b'x' | b'X') && self.text.at(end + 1).is_ascii_digit();
+        (is_word(after) && !extends) || matches!(after, b'_' | b'@')
+    }
+
+    /// Reads an extension after a group.
+    fn extended(&mut self, end: usize) -> bool {
+        if !matches!(self.text.at(end), b'x' | b'X') {
+            return false;
+        }
+        let stop = self.text.run(end + 1, 7, |byte| byte.is_ascii_digit());
+        self.next = self.text.run(stop, usize::MAX, is_word);
+        match self.next == stop && stop - end <= 7 {
+            true => self.extension = Some(stop),
+            false => self.ends_free = false,
+        }
+        true
+    }
+
+    fn left_of(&self, start: usize) -> Left {
+        let text = self.text;
+        let before = text.before(start);
+        if !text.starts_word(start) {
+            return Left::Bound;
+        }
+        let second = text.before(start.wrapping_sub(1));
+        let joins = matches!(before, b'-' | b'.' | b'/' | b'\\' | b'@' | b'~');
+        if joins && before != b'\\' && (is_word(second) || matches!(second, b'_' | b'%')) {
+            let word = text.run_back(start - 1, self.floor, 16, |byte| byte.is_ascii_alphabetic());
+            let said = cue::before(text, start, word).last;
+            return if said.is_empty() || !is_boundary(text.before(word)) {
+                Left::Bound
+            } else {
+                Left::OnCue
+            };
+        }
+        if before == b',' && second.is_ascii_digit() {
+            return Left::Bound;
+        }
+        Left::Free
+    }
+
+    fn offer(&self, found: &mut impl FnMut(Kind, usize, usize)) {
+        let groups = self.groups.get(..self.count).unwrap_or_default();
+        let mut floor = self.floor;
+        let mut from = 0;
+        while let Some(group) = groups.get(from) {
+            let starts_free = from == 0 || group.between == Between::Space;
+            // What the next reading starts with is left to it.
+            if self.next <= group.start {
+                return;
+            }
+            let hit = match starts_free {
+                true => self.starting_at(from, floor),
+                false => None,
+            };
+            match hit {
+                Some((kind, start, end, until)) => {
+                    found(kind, start, end);
+                    floor = end;
+                    from = until;
+                }
+                None => from += 1,
+            }
+        }
+    }
+
+    /// The longest number that starts with a group.
+    fn starting_at(&self, from: usize, floor: usize) -> Option<(Kind, usize, usize, usize)> {
+        let groups = self.groups.get(..self.count)?;
+        let first = groups.get(from)?;
+        let mut said = None;
+        for needs_words in [false, true] {
+            for until in (from + 1..=groups.len().min(from + 8)).rev() {
+                let last = groups.get(until - 1)?;
+                let ends = match groups.get(until) {
+                    Some(next) => next.between == Between::Space,
+                    None => self.ends_free,
+                };
+                let digits = self
+                    .digits
+                    .get(first.first..last.first + last.end - last.start)?;
+                if !ends || !(FEWEST..=MOST).contains(&digits.len()) {
+                    continue;
+                }
+                let said = *said.get_or_insert_with(|| cue::before(self.text, first.start, floor));
+                let extension = self.extension.filter(|_| until == groups.len());
+                let window = Window {
+                    text: self.text,
+                    digits,
+                    groups: groups.get(from..until)?,
+                    bound: from == 0 && self.left == Left::OnCue,
+                    said,
+                    end: extension.unwrap_or(last.end),
+                };
+                let hit = match needs_words {
+                    false => card::strict(&window)
+                        .or_else(|| ident::strict(&window))
+                        .or_else(|| phone::strict(&window)),
+                    true => card::said(&window)
+                        .or_else(|| ident::said(&window))
+                        .or_else(|| phone::said(&window)),
+                };
+                if let Some((kind, start, end)) = hit {
+                    return Some((kind, start.max(floor), end, until));
+                }
+            }
+        }
+        None
+    }
+}
+
+const fn is_boundary(byte: u8) -> bool {
+    !is_word(byte) && byte != b'_'
+}
+
+/// Where the next group starts, and what stands between.
+fn separator(text: Text<'_>, end: usize) -> Option<(usize, Between)> {
+    let one = |byte| match byte {
+        b' ' => Some(Between::Space),
+        b'-' => Some(Between::Dash),
+        b'.' => Some(Between::Dot),
+        b'/' => Some(Between::Slash),
+        b'(' | b')' => Some(Between::Bracket),
+        _ => None,
+    };
+    let mut place = end;
+    let mut between = one(text.at(place))?;
+    let mut brackets = 0;
+    while place < end + 4 {
+        let byte = text.at(place);
+        if byte.is_ascii_digit() {
+            let plain = place == end + 1 || brackets > 0;
+            // " (" opens a group of its own unless it is closed inside the number: "+44 (0)20".
+            return plain.then_some((place, between));
+        }
+        if one(byte)? == Between::Bracket {
+            brackets += 1;
+            between = Between::Bracket;
+        }
+        place += 1;
+    }
+    None
+}
