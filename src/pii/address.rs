@@ -87,7 +87,7 @@ fn is_version(text: Text<'_>, start: usize, octets: [u32; 4], floor: usize) -> b
     if said.last.any(Cues::VERSION) || (said.near.any(Cues::VERSION) && !said.near.any(Cues::IP)) {
         return true;
     }
-    !address && octets.iter().all(|octet| *octet < 30)
+    !address && octets.iter().all(|octet| *octet < 50)
 }
 
 /// Whether it has a prefix and no bits of a host in the last octet.
@@ -151,7 +151,10 @@ fn is_address(text: Text<'_>, start: usize, chain: &[u8], floor: usize) -> bool 
     }
     let first = groups.first().copied().unwrap_or(0);
     let special = first & 0xffc0 == 0xfe80 || first & 0xff00 == 0xff00 || first & 0xfe00 == 0xfc00;
-    let whole = count == 8 && gaps == 0 && pairs < 8;
+    // A ratio has eight numbers too, but small ones.
+    let written = chain.len() - 7;
+    let letters = chain.iter().any(u8::is_ascii_alphabetic);
+    let whole = count == 8 && gaps == 0 && pairs < 8 && written >= if letters { 14 } else { 22 };
     let global = (0x2000..0x4000).contains(&first) && !chain.starts_with(b":");
     let said = || cue::before(text, start, floor).near.any(Cues::IP);
     let short =

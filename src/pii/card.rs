@@ -8,6 +8,7 @@ use super::check::{luhn, number};
 use super::cue::Cues;
 use super::kind::Kind;
 use super::number::{Between, Window};
+use super::text::is_word;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Brand {
@@ -88,7 +89,7 @@ pub(super) fn strict(window: &Window<'_>) -> Found {
         || window.lengths(&[4, 6, 5])
         || window.lengths(&[4, 6, 4])
         || window.lengths(&[4, 4, 4, 4, 3]));
-    if !single && !grouped {
+    if !(single || grouped && !in_table(window)) {
         return None;
     }
     let brand = checked(window)?;
@@ -104,6 +105,22 @@ pub(super) fn strict(window: &Window<'_>) -> Found {
     found(window)
 }
 
+/// Whether groups of four go on before or after it, as in a table or a dump.
+fn in_table(window: &Window<'_>) -> bool {
+    let text = window.text;
+    let (start, end) = (window.start(), window.end);
+    let four = |from: usize, to: usize| {
+        let word = text.part(from, to);
+        word.len() == 4
+            && word.iter().all(u8::is_ascii_hexdigit)
+            && word.iter().any(u8::is_ascii_digit)
+    };
+    let after = text.run(end + 1, 5, is_word);
+    let before = text.run_back(start.saturating_sub(1), 0, 5, is_word);
+    text.at(end).is_ascii_whitespace() && four(end + 1, after)
+        || text.before(start).is_ascii_whitespace() && four(before, start.saturating_sub(1))
+}
+
 /// A card by the words around it.
 pub(super) fn said(window: &Window<'_>) -> Found {
     let plain = window
@@ -111,7 +128,7 @@ pub(super) fn said(window: &Window<'_>) -> Found {
         .iter()
         .skip(1)
         .all(|group| matches!(group.between, Between::Space | Between::Dash | Between::Dot));
-    if window.digits.len() < 12 || !plain {
+    if window.digits.len() < 12 || !plain || (window.groups.len() > 1 && in_table(window)) {
         return None;
     }
     let brand = checked(window)?;

@@ -211,7 +211,12 @@ fn by_words(text: Text<'_>, start: usize, end: usize, floor: usize, joined: bool
     }
     let said = cue::before(text, start, floor);
     let hex = token.iter().all(u8::is_ascii_hexdigit) && token.len() > 10;
-    if hex || said.last.any(Cues::OTHER.or(Cues::VERSION)) {
+    let has = |of: fn(&u8) -> bool| token.iter().any(|byte| of(byte));
+    let mixed = has(u8::is_ascii_lowercase) && has(u8::is_ascii_uppercase);
+    // Literals of programs: "0x8803", "1792u32".
+    let literal = token.starts_with(b"0x")
+        || [&b"u32"[..], b"i32", b"u64", b"i64", b"UL", b"u16"].iter().any(|end| token.ends_with(end));
+    if hex || mixed || literal || said.last.any(Cues::OTHER.or(Cues::VERSION)) {
         return None;
     }
     let driving = said.before.any(Cues::DRIVE) && said.before.any(Cues::LICENCE);

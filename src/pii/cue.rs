@@ -24,7 +24,7 @@ cues! {
     CNPJ = 16; AADHAAR = 17; PAN = 18; SIN = 19; TFN = 20; PESEL = 21; PERSONNUMMER = 22; AHV = 23;
     HETU = 24; CPR = 25; FODSEL = 26; RIJKS = 27; CN_ID = 28; RRN = 29; MY_NUMBER = 30; ZA_ID = 31;
     KIMLIK = 32; CNP = 33; NIF = 34; IP = 35; VERSION = 36; OTHER = 37; MATHS = 38; CURP = 39;
-    RODNE = 40; NINO = 41; HEALTH = 42; IDENTITY = 43; SECURITY = 44;
+    RODNE = 40; NINO = 41; OFFICE = 42; IDENTITY = 43; SECURITY = 44;
 }
 
 impl Cues {
@@ -106,7 +106,7 @@ const LONGEST: usize = 32;
 fn each_word(part: &[u8], mut tell: impl FnMut(&[u8], usize) -> bool) {
     let mut word = [0_u8; LONGEST];
     let mut length = 0;
-    let mut last = 0_u8;
+    let (mut last, mut command) = (0_u8, false);
     let ends = part.iter().copied().chain([b' ']).enumerate();
     for (place, byte) in ends {
         let letter = byte.is_ascii_alphabetic() || byte >= 0x80;
@@ -114,12 +114,15 @@ fn each_word(part: &[u8], mut tell: impl FnMut(&[u8], usize) -> bool) {
         let turns = byte.is_ascii_uppercase() && last.is_ascii_lowercase() && length > 1;
         if (!letter || turns) && length > 0 {
             let whole = word.get(..length.min(LONGEST)).unwrap_or_default();
-            if !told(whole, place, &mut tell) {
+            if !command && !told(whole, place, &mut tell) {
                 return;
             }
             length = 0;
         }
-        if letter {
+        // A command of LaTeX says nothing of a number: "\text".
+        if !letter {
+            command = byte == b'\\';
+        } else {
             if let Some(slot) = word.get_mut(length) {
                 *slot = byte.to_ascii_lowercase();
             }

@@ -1,4 +1,4 @@
-//! E-mail addresses, and passwords in the authority of an address, both of which have an `@`.
+//! E-mail addresses, and addresses with a password in them, both of which have an `@`.
 
 use super::kind::Kind;
 use super::text::{Text, is_word};
@@ -143,7 +143,16 @@ fn is_remote_path(text: Text<'_>, local: &[u8], end: usize) -> bool {
         || (path && !port)
 }
 
-/// The password of `scheme://user:password@host`, when it looks like one that somebody chose or a machine made.
+const fn ends_address(byte: u8) -> bool {
+    byte > b' '
+        && byte < 0x7f
+        && !matches!(
+            byte,
+            b'"' | b'\'' | b'<' | b'>' | b'`' | b'\\' | b',' | b')' | b']' | b'}'
+        )
+}
+
+/// An address with a password, `scheme://user:password@host/path`, when the password looks like one that somebody chose or a machine made.
 fn password(text: Text<'_>, place: usize, floor: usize) -> Option<(Kind, usize, usize)> {
     let start = text.run_back(place, floor, LONGEST_AUTHORITY, |byte| {
         byte > b' '
@@ -154,9 +163,12 @@ fn password(text: Text<'_>, place: usize, floor: usize) -> Option<(Kind, usize, 
         return None;
     }
     let authority = text.part(start, place);
-    let colon = authority.iter().position(|byte| *byte == b':')?;
+    let colon = authority.iter().position(|byte| *byte == b':');
+    let colon = colon.filter(|colon| *colon > 0)?;
     let secret = authority.get(colon + 1..)?;
-    let digits = secret.iter().filter(|byte| byte.is_ascii_digit()).count();
+    let has = |of: fn(&u8) -> bool| secret.iter().any(|byte| of(byte));
+    let drawn =
+        has(u8::is_ascii_digit) || (has(u8::is_ascii_uppercase) && has(u8::is_ascii_lowercase));
     let letters = secret
         .iter()
         .filter(|byte| byte.is_ascii_alphabetic())
@@ -175,9 +187,9 @@ fn password(text: Text<'_>, place: usize, floor: usize) -> Option<(Kind, usize, 
     ]
     .iter()
     .any(|word| lower.windows(word.len()).any(|part| part == *word));
-    (secret.len() >= 8 && digits >= 1 && letters >= 3 && !opens && !placeholder).then_some((
+    (secret.len() >= 8 && drawn && letters >= 3 && !opens && !placeholder).then_some((
         Kind::UrlPassword,
-        start + colon + 1,
-        place,
+        text.run_back(start - 3, floor, 24, |byte| is_word(byte) || byte == b'+'),
+        text.run(place, LONGEST_DOMAIN, ends_address),
     ))
 }

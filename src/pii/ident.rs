@@ -28,10 +28,10 @@ const fn row(digits: usize, cues: Cues, kind: Kind, check: fn(&[u8]) -> bool) ->
 }
 
 /// In the order in which they are tried.
-const SAID: [Said; 29] = [
+const SAID: [Said; 28] = [
     row(9, Cues::SSN, Kind::UsSsn, is_ssn),
     row(9, Cues::SSN.or(Cues::TAX), Kind::UsItin, is_itin),
-    row(10, Cues::NHS.or(Cues::HEALTH), Kind::UkNhs, is_nhs),
+    row(10, Cues::NHS, Kind::UkNhs, is_nhs),
     row(11, Cues::STEUER.or(Cues::TAX), Kind::DeSteuerId, is_steuer),
     row(13, Cues::NIR, Kind::FrNir, is_nir_body),
     row(15, Cues::NIR, Kind::FrNir, is_nir),
@@ -41,8 +41,7 @@ const SAID: [Said; 29] = [
     row(12, Cues::AADHAAR, Kind::InAadhaar, is_aadhaar),
     row(12, Cues::MY_NUMBER, Kind::JpMyNumber, is_my_number),
     row(9, Cues::SIN.or(Cues::INSURANCE), Kind::CaSin, is_sin),
-    row(9, Cues::TFN, Kind::AuTfn, is_tfn),
-    row(8, Cues::TFN, Kind::AuTfn, is_tfn),
+    row(9, Cues::TFN.or(Cues::TAX), Kind::AuTfn, is_tfn),
     row(11, Cues::PESEL, Kind::PlPesel, is_pesel),
     row(
         10,
@@ -94,13 +93,20 @@ fn by_word(window: &Window<'_>) -> Option<Kind> {
     } else {
         window.said.before
     };
-    if said.is_empty() || window.groups.len() > 6 {
+    let ragged = window.groups.iter().skip(1).map(|group| group.between);
+    let ragged = ragged.clone().any(|one| one == Between::Dot)
+        && ragged.clone().any(|one| one == Between::Space);
+    if said.is_empty() || window.groups.len() > 7 || ragged {
         return None;
     }
     let rows = SAID
         .iter()
         .filter(|row| row.digits == window.digits.len() && said.any(row.cues));
-    let mut fits = rows.filter(|row| (row.check)(window.digits));
+    let american = |kind| matches!(kind, Kind::UsSsn | Kind::UsItin);
+    let written = window.groups.len() == 1 || window.lengths(&[3, 2, 4]);
+    let mut fits = rows
+        .filter(|row| written || !american(row.kind))
+        .filter(|row| (row.check)(window.digits));
     fits.next().map(|row| row.kind)
 }
 
@@ -281,11 +287,7 @@ fn is_sin(digits: &[u8]) -> bool {
 }
 
 fn is_tfn(digits: &[u8]) -> bool {
-    let weights: &[u8] = match digits.len() {
-        8 => &[10, 7, 8, 4, 6, 3, 5, 1],
-        _ => &[1, 4, 3, 7, 5, 8, 6, 9, 10],
-    };
-    weighted(digits, weights).is_multiple_of(11) && !is_same(digits)
+    weighted(digits, &[1, 4, 3, 7, 5, 8, 6, 9, 10]).is_multiple_of(11) && !is_same(digits)
 }
 
 fn is_pesel(digits: &[u8]) -> bool {

@@ -88,7 +88,7 @@ pub enum Kind {
     Jwt,
     /// A private key in PEM form.
     PrivateKey,
-    /// A password in the authority of an address.
+    /// An address with a password in it: `scheme://user:password@host`.
     UrlPassword,
 }
 

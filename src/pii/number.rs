@@ -18,7 +18,7 @@ const OVERLAP: usize = 7;
 /// No number has more digits.
 const MOST: usize = 20;
 /// No number has fewer.
-const FEWEST: usize = 6;
+pub(super) const FEWEST: usize = 6;
 /// A group of more digits belongs to no number.
 const LONGEST_GROUP: usize = 20;
 
@@ -127,9 +127,11 @@ impl Window<'_> {
         let right = text.run(self.end, 3, |byte| byte == b' ');
         let left = text.run_back(self.start(), 0, 3, |byte| byte == b' ');
         let sign = |byte| matches!(byte, b'+' | b'*' | b'/' | b'^' | b'%' | b'<' | b'>');
-        let minus = |byte, gap: usize| byte == b'-' && gap > 0;
+        let minus = text.at(right) == b'-'
+            && text.at(right + 1) == b' '
+            && text.at(right + 2).is_ascii_digit();
         sign(text.at(right))
-            || minus(text.at(right), right - self.end)
+            || minus
             || (text.at(right) == b'=' && text.at(right + 1) != b'\'')
             || matches!(text.before(left), b'*' | b'/' | b'^' | b'%' | b'$')
             || (text.before(left) == b'+' && left < self.start())
@@ -337,6 +339,11 @@ impl<'a> Cluster<'a> {
 
 const fn is_boundary(byte: u8) -> bool {
     !is_word(byte) && byte != b'_'
+}
+
+/// Whether another group follows the one that ends there.
+pub(super) fn goes_on(text: Text<'_>, end: usize) -> bool {
+    separator(text, end).is_some()
 }
 
 /// Where the next group starts, and what stands between.

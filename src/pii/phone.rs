@@ -18,6 +18,7 @@ fn is_international(digits: &[u8]) -> bool {
     match (at(0), at(1), at(2)) {
         (1, area, _) => length == 11 && area >= 2,
         (7, next, _) => length == 11 && next >= 3,
+        (4, 4, _) => (11..=13).contains(&length),
         (2, 0 | 7, _) | (3, 0..=4 | 6 | 9, _) | (4, 0 | 1 | 3..=9, _) => (9..=15).contains(&length),
         (5, 1..=8, _) | (6, 0..=6, _) | (8, 1 | 2 | 4 | 6, _) | (9, 0..=5 | 8, _) => {
             (9..=15).contains(&length)
@@ -90,7 +91,7 @@ pub(super) fn strict(window: &Window<'_>) -> Found {
     }
     if plus {
         let apart = !super::text::is_word(before) && before != b')';
-        return (apart && is_international(window.digits)).then_some((
+        return (apart && !is_count(window) && is_international(window.digits)).then_some((
             Kind::Phone,
             start,
             window.end,
@@ -107,6 +108,7 @@ fn is_long_international(window: &Window<'_>) -> bool {
     let head = lengths(window)[0];
     window.digits.starts_with(&[0, 0])
         && (2..=6).contains(&head)
+        && window.groups.iter().any(|group| group.end - group.start > 2)
         && window.digits.get(2..).is_some_and(is_international)
 }
 
@@ -190,14 +192,21 @@ fn beside_pairs(window: &Window<'_>) -> bool {
 /// A telephone number by the words around it.
 pub(super) fn said(window: &Window<'_>) -> Found {
     let total = window.digits.len();
+    if is_count(window) {
+        return None;
+    }
     let limit = if window.groups.len() == 1 {
         7..=13
     } else {
         6..=15
     };
-    let before = window.text.before(whole(window).0);
+    let start = whole(window).0;
+    let start = window.text.run_back(start, 0, 2, |byte| byte == b' ');
+    let before = window.text.before(start);
+    let single = window.groups.iter().filter(|group| group.end - group.start == 1);
     if !limit.contains(&total)
         || is_date(window)
+        || single.count() > 1
         || matches!(before, b'$' | b'=' if !window.said.last.any(Cues::PHONE))
     {
         return None;
@@ -216,16 +225,36 @@ pub(super) fn said(window: &Window<'_>) -> Found {
             .or(Cues::CARD)
             .or(Cues::PASSPORT),
     ) && !said.last.any(Cues::PHONE.or(Cues::CALL));
-    let strong = said.before.any(Cues::PHONE) && !other;
+    let strong = !other
+        && (said.near.any(Cues::PHONE) || (said.before.any(Cues::PHONE) && is_likely(window)));
     let close = said.near.any(Cues::CALL) && !other;
     let weak = said.near.any(Cues::NUMBER) && !window.is_other() && window.groups.len() > 1;
-    let follows = after.any(Cues::PHONE) || (after.any(Cues::CALL) && !after.any(Cues::MATHS));
+    let follows = after.any(Cues::PHONE.or(Cues::OFFICE));
     let follows = follows && !other && (window.groups.len() > 1 || total >= 9);
     let likely = strong && (total > 6 || window.groups.len() == 3)
         || (close || weak) && is_likely(window)
         || follows;
     likely.then_some(())?;
     found(window)
+}
+
+/// Whether it is a decimal fraction, a list of years, or a word of bits.
+fn is_count(window: &Window<'_>) -> bool {
+    let dots = window
+        .groups
+        .iter()
+        .filter(|group| group.between == Between::Dot);
+    let fraction =
+        dots.count() == 1 && window.groups.len() <= 3 && window.between() != Some(Between::Dash);
+    let years = window.lengths(&[4, 4, 4]) || window.lengths(&[4, 2]) || window.lengths(&[4, 4]);
+    let century = |four: &[u8]| matches!(super::check::number(four, 0, 2), 17..=20);
+    let years = years
+        && window
+            .digits
+            .chunks(4)
+            .all(|four| four.len() < 4 || century(four));
+    let bits = window.digits.iter().all(|digit| *digit < 2);
+    fraction || years || bits
 }
 
 /// Whether it looks more like a telephone number than like a time or a count.

@@ -165,6 +165,10 @@ impl<F: FnMut(Kind, usize, usize)> Pass<'_, F> {
         if let Some(end) = self.tell(special) {
             return end;
         }
+        // Most numbers are short and alone.
+        if length < number::FEWEST && !number::goes_on(text, end) {
+            return end;
+        }
         let last = &mut self.floor;
         let told = &mut self.found;
         number::read(text, place, floor, &mut |kind, start, end| {

@@ -122,7 +122,11 @@ pub(super) fn after_prefix(text: Text<'_>, place: usize, floor: usize) -> Found 
 /// Whether it looks drawn, not written: digits, many symbols, nothing that a placeholder says.
 fn is_random(body: &[u8]) -> bool {
     let digits = body.iter().filter(|byte| byte.is_ascii_digit()).count();
-    digits >= 2 && symbols(body) >= 9 && !is_placeholder(body)
+    let upper = body.iter().filter(|byte| byte.is_ascii_uppercase()).count();
+    let lower = body.iter().filter(|byte| byte.is_ascii_lowercase()).count();
+    // Names turn from one case to the other at most once a word.
+    let turns = upper * 5 >= body.len() && lower * 5 >= body.len();
+    (digits >= 2 || turns) && symbols(body) >= 9 && !is_placeholder(body)
 }
 
 /// How many different bytes there are.
@@ -348,7 +352,11 @@ fn is_drawn(value: &[u8]) -> bool {
         count(u8::is_ascii_lowercase),
         count(u8::is_ascii_digit),
     );
-    let mixed = upper >= 2 && lower >= 2 && digits >= 2 && symbols(value) >= 14;
+    let turns = value.windows(2).filter(|two| {
+        let digits = two.iter().filter(|byte| byte.is_ascii_digit());
+        digits.count() == 1
+    });
+    let mixed = upper >= 2 && lower >= 2 && digits >= 3 && turns.count() >= 4 && symbols(value) >= 14;
     let hex = value.len() >= 32
         && value.iter().all(u8::is_ascii_hexdigit)
         && digits >= 6

@@ -53,7 +53,7 @@ const WORDS: &[(Cues, &str)] = &[
     (
         Cues::PHONE,
         "phone telephone tel tele mobile mob cell cellphone cellular landline fax telefax whatsapp sms hotline \
-         handset voicemail callback telegram viber signal ph phn msisdn \
+         handset voicemail callback viber ph msisdn \
          telefon telefonisch handy mobil mobiltelefon rufnummer festnetz durchwahl mobilfunk rückruf \
          téléphone portable tél fixe télécopie telefono teléfono móvil movil celular tlf tfno cellulare cell \
          telefone telemóvel telemovel fone zap telefoon mobiel gsm telefonu komórka komórkowy komórki kom \
@@ -66,7 +66,7 @@ const WORDS: &[(Cues, &str)] = &[
     (
         Cues::CALL,
         "call calls called calling caller ring dial dialed reach reached reachable contact contacts text texted texting \
-         office work home ext extension pager message answering answer dispatch urgent emergency helpline \
+         pager answering answer dispatch urgent emergency helpline \
          anrufen anruf ruf erreichen erreichbar kontakt melden appeler appelez appelle appel joindre joignable contactez \
          llamar llame llámame llama llamada contacto contactar chiamare chiama chiamami contatto contattare contattami \
          ligar ligue contato bel bellen bereikbaar bereiken zadzwoń dzwonić zadzwonić kontaktowy ring ringa kontakta \
@@ -83,14 +83,18 @@ const WORDS: &[(Cues, &str)] = &[
          kort betalkort kartı kart карта карты карту картой карте 信用卡 银行卡 卡号 支付 クレジット カード 카드",
     ),
     (
+        Cues::OFFICE,
+        "office home work ext extension direct büro bureau oficina ufficio kantoor biuro",
+    ),
+    (
         Cues::SSN,
-        "ssn social socialsecurity ss ssns taxpayer sozialversicherungsnummer",
+        "ssn social socialsecurity ssns taxpayer sozialversicherungsnummer",
     ),
     (Cues::TAX, "tax taxpayer itin tin irs taxid"),
     (
         Cues::PASSPORT,
-        "passport passports reisepass reisepaß paß pass passeport pasaporte passaporto passaporte paspoort paszport paszportu \
-         pasu pas passi pasaport útlevél pașaport διαβατήριο паспорт паспорта Паспорт загранпаспорт \
+        "passport passports reisepass reisepaß passnummer passnr pasnummer passeport pasaporte passaporto passaporte paspoort paszport paszportu \
+         pasu passi pasaport útlevél pașaport διαβατήριο паспорт паспорта Паспорт загранпаспорт \
          护照 護照 旅券 パスポート 여권 جواز पासपोर्ट",
     ),
     (
@@ -103,14 +107,13 @@ const WORDS: &[(Cues, &str)] = &[
     ),
     (
         Cues::DRIVE.or(Cues::LICENCE),
-        "dl dln driverlicense driverslicense driverslicence drivinglicence drivinglicense führerschein fuehrerschein permis conducir \
+        "dln dlno driverlicense driverslicense driverslicence drivinglicence drivinglicense führerschein fuehrerschein permis conducir \
          carnet patente rijbewijs prawo jazdy condução habilitação cnh körkort førerkort kørekort ajokortti řidičský sürücü \
          ehliyet водительское водительских права удостоверение 驾照 驾驶证 運転免許 免許証 운전면허",
     ),
     (Cues::INSURANCE, "insurance"),
     (Cues::NINO, "nino ni nin"),
     (Cues::NHS, "nhs"),
-    (Cues::HEALTH, "health patient"),
     (Cues::SECURITY, "security"),
     (Cues::IDENTITY, "identity identification identité identidad"),
     (
@@ -128,7 +131,7 @@ const WORDS: &[(Cues, &str)] = &[
     (Cues::AADHAAR, "aadhaar aadhar adhaar uidai uid आधार"),
     (Cues::PAN, "pan permanent"),
     (Cues::SIN, "sin nas sins"),
-    (Cues::TFN, "tfn tax file"),
+    (Cues::TFN, "tfn"),
     (Cues::PESEL, "pesel pesel-u peselu"),
     (
         Cues::PERSONNUMMER,
@@ -178,6 +181,6 @@ const WORDS: &[(Cues, &str)] = &[
         Cues::MATHS,
         "compute calculate prime primes sum add multiply divide divided subtract plus minus times equals equation solve factor \
          factors factorial round convert digits digit integer integers divisible product mod modulo sequence lcm gcd \
-         evaluate simplify probability number numbers",
+         evaluate simplify probability",
     ),
 ];
