@@ -108,13 +108,20 @@ pub(super) fn v6(text: Text<'_>, start: usize, floor: usize) -> Address {
         return Address::Other;
     }
     // "::ffff:203.0.113.7" is left to the four octets in it.
-    if text.at(end) == b'.' && chain.last().is_some_and(u8::is_ascii_hexdigit) {
+    if text.at(end) == b'.' && text.at(end + 1).is_ascii_digit() {
         return Address::Other;
     }
     let chain = chain
         .strip_suffix(b":")
         .filter(|rest| !rest.ends_with(b":"))
         .unwrap_or(chain);
+    // A port behind it: "2001:db8:0:0:0:0:0:1:443".
+    let port = chain
+        .iter()
+        .rposition(|byte| *byte == b':')
+        .filter(|_| colons == 8);
+    let port = port.filter(|last| chain.iter().skip(last + 1).all(u8::is_ascii_digit));
+    let chain = port.and_then(|last| chain.get(..last)).unwrap_or(chain);
     let stop = start + chain.len();
     let free = text.starts_word(start)
         && !matches!(text.before(start), b':' | b'.')

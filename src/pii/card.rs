@@ -94,15 +94,25 @@ pub(super) fn strict(window: &Window<'_>) -> Found {
     }
     let brand = checked(window)?;
     if grouped {
-        return if window.said.last.any(Cues::MATHS) {
-            None
-        } else {
-            found(window)
-        };
+        let row = window.said.last.any(Cues::MATHS) || beside_numbers(window);
+        let said = window.said.before.any(Cues::CARD);
+        return if row && !said { None } else { found(window) };
     }
-    let quiet = !window.is_other() && !window.in_sum() && !window.said_after().any(Cues::MATHS);
+    let said = window.said.before.any(Cues::CARD);
+    let quiet = !window.is_other()
+        && (said || !window.is_argument())
+        && !window.in_sum()
+        && !window.said_after().any(Cues::MATHS);
     (brand == Brand::Large && quiet).then_some(())?;
     found(window)
+}
+
+/// Whether it stands in a row of numbers.
+fn beside_numbers(window: &Window<'_>) -> bool {
+    let (text, start, end) = (window.text, window.start(), window.end);
+    let two = |from: usize| text.at(from).is_ascii_digit() && text.at(from + 1).is_ascii_digit();
+    (text.at(end) == b' ' && two(end + 1))
+        || (text.before(start) == b' ' && two(start.saturating_sub(3)))
 }
 
 /// Whether groups of four go on before or after it, as in a table or a dump.

@@ -206,17 +206,25 @@ fn is_resident(token: &[u8]) -> bool {
 fn by_words(text: Text<'_>, start: usize, end: usize, floor: usize, joined: bool) -> Found {
     let token = text.part(start, end);
     let digits = token.iter().filter(|byte| byte.is_ascii_digit()).count();
-    if !(6..=18).contains(&token.len()) || digits < 4 || joined {
+    if !(6..=18).contains(&token.len()) || digits == 0 || joined {
         return None;
     }
-    let said = cue::before(text, start, floor);
     let hex = token.iter().all(u8::is_ascii_hexdigit) && token.len() > 10;
     let has = |of: fn(&u8) -> bool| token.iter().any(|byte| of(byte));
     let mixed = has(u8::is_ascii_lowercase) && has(u8::is_ascii_uppercase);
     // Literals of programs: "0x8803", "1792u32".
     let literal = token.starts_with(b"0x")
-        || [&b"u32"[..], b"i32", b"u64", b"i64", b"UL", b"u16"].iter().any(|end| token.ends_with(end));
-    if hex || mixed || literal || said.last.any(Cues::OTHER.or(Cues::VERSION)) {
+        || [&b"u32"[..], b"i32", b"u64", b"i64", b"UL", b"u16"]
+            .iter()
+            .any(|end| token.ends_with(end));
+    // German ones have few digits, and letters that spell no word.
+    let vowel = |byte: &u8| matches!(byte, b'A' | b'E' | b'I' | b'O' | b'U' | b'a'..=b'z');
+    let few = token.len() == 9 && (digits >= 2 || !token.iter().any(vowel));
+    if hex || mixed || literal || (digits < 4 && (!few || has(u8::is_ascii_lowercase))) {
+        return None;
+    }
+    let said = cue::before(text, start, floor);
+    if said.last.any(Cues::OTHER.or(Cues::VERSION)) {
         return None;
     }
     let driving = said.before.any(Cues::DRIVE) && said.before.any(Cues::LICENCE);

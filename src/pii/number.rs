@@ -121,17 +121,30 @@ impl Window<'_> {
             .any(Cues::OTHER.or(Cues::MATHS).or(Cues::VERSION))
     }
 
+    /// Whether it is assigned or handed to a function, as in a program: `X = 5`, `f(3, 5)`.
+    pub(super) fn is_argument(&self) -> bool {
+        let text = self.text;
+        let start = self.start();
+        let left = text.run_back(start, 0, 2, |byte| byte == b' ');
+        let near = text.part(start.saturating_sub(28), start);
+        let call = |two: &[u8]| matches!(two, [word, b'('] if is_word(*word) || *word == b'_');
+        text.before(left) == b'=' || (self.groups.len() == 1 && near.windows(2).any(call))
+    }
+
     /// Whether it is a term of a sum.
     pub(super) fn in_sum(&self) -> bool {
         let text = self.text;
         let right = text.run(self.end, 3, |byte| byte == b' ');
         let left = text.run_back(self.start(), 0, 3, |byte| byte == b' ');
-        let sign = |byte| matches!(byte, b'+' | b'*' | b'/' | b'^' | b'%' | b'<' | b'>');
+        let sign = |byte| matches!(byte, b'+' | b'*' | b'^' | b'%');
+        let next = text.run(right + 1, 2, |byte| byte == b' ');
+        let over = text.at(right) == b'/' && text.at(next).is_ascii_digit();
         let minus = text.at(right) == b'-'
             && text.at(right + 1) == b' '
             && text.at(right + 2).is_ascii_digit();
         sign(text.at(right))
             || minus
+            || over
             || (text.at(right) == b'=' && text.at(right + 1) != b'\'')
             || matches!(text.before(left), b'*' | b'/' | b'^' | b'%' | b'$')
             || (text.before(left) == b'+' && left < self.start())
@@ -226,20 +239,19 @@ impl<'a> Cluster<'a> {
     /// Whether a letter, a sign or an `@` after a group makes it a part of something else.
     fn is_glued(&self, end: usize) -> bool {
         let after = self.text.at(end);
-        let extends = matches!(after, b'x' | b'X') && self.text.at(end + 1).is_ascii_digit();
-        (is_word(after) && !extends) || matches!(after, b'_' | b'@')
+        (is_word(after) && extension(self.text, end).is_none()) || matches!(after, b'_' | b'@')
     }
 
     /// Reads an extension after a group.
     fn extended(&mut self, end: usize) -> bool {
-        if !matches!(self.text.at(end), b'x' | b'X') {
+        let Some(digits) = extension(self.text, end) else {
             return false;
-        }
-        let stop = self.text.run(end + 1, 7, |byte| byte.is_ascii_digit());
+        };
+        let stop = self.text.run(digits, 7, |byte| byte.is_ascii_digit());
         self.next = self.text.run(stop, usize::MAX, is_word);
-        match self.next == stop && stop - end <= 7 {
+        match self.next == stop && stop - digits < 7 {
             true => self.extension = Some(stop),
-            false => self.ends_free = false,
+            false => self.ends_free = digits > end + 1,
         }
         true
     }
@@ -339,6 +351,19 @@ impl<'a> Cluster<'a> {
 
 const fn is_boundary(byte: u8) -> bool {
     !is_word(byte) && byte != b'_'
+}
+
+/// Where the digits of an extension start: "x123", " x123", " ext. 123".
+fn extension(text: Text<'_>, end: usize) -> Option<usize> {
+    let place = text.run(end, 1, |byte| byte == b' ');
+    let digits = match text.at(place) {
+        b'x' | b'X' => place + 1,
+        b'e' | b'E' if text.part(place, place + 3).eq_ignore_ascii_case(b"ext") => {
+            text.run(place + 3, 2, |byte| matches!(byte, b'.' | b' '))
+        }
+        _ => return None,
+    };
+    text.at(digits).is_ascii_digit().then_some(digits)
 }
 
 /// Whether another group follows the one that ends there.

@@ -108,7 +108,10 @@ fn is_long_international(window: &Window<'_>) -> bool {
     let head = lengths(window)[0];
     window.digits.starts_with(&[0, 0])
         && (2..=6).contains(&head)
-        && window.groups.iter().any(|group| group.end - group.start > 2)
+        && window
+            .groups
+            .iter()
+            .any(|group| group.end - group.start > 2)
         && window.digits.get(2..).is_some_and(is_international)
 }
 
@@ -138,7 +141,7 @@ fn is_trunk(window: &Window<'_>) -> bool {
             .get(1)
             .is_some_and(|group| group.between == Between::Bracket);
     if bracket {
-        return (9..=12).contains(&total) && window.groups.len() <= 5;
+        return (9..=13).contains(&total) && window.groups.len() <= 5;
     }
     let same = window.between();
     let pairs = window.lengths(&[2, 2, 2, 2, 2])
@@ -203,7 +206,10 @@ pub(super) fn said(window: &Window<'_>) -> Found {
     let start = whole(window).0;
     let start = window.text.run_back(start, 0, 2, |byte| byte == b' ');
     let before = window.text.before(start);
-    let single = window.groups.iter().filter(|group| group.end - group.start == 1);
+    let single = window
+        .groups
+        .iter()
+        .filter(|group| group.end - group.start == 1);
     if !limit.contains(&total)
         || is_date(window)
         || single.count() > 1
@@ -211,7 +217,8 @@ pub(super) fn said(window: &Window<'_>) -> Found {
     {
         return None;
     }
-    if window.in_sum() || window.groups.len() > 6 || window.lengths(&[5, 4]) {
+    let sum = window.in_sum() && !window.said.last.any(Cues::PHONE);
+    if sum || window.groups.len() > 6 || window.lengths(&[5, 4]) {
         return None;
     }
     let said = window.said;
@@ -227,7 +234,7 @@ pub(super) fn said(window: &Window<'_>) -> Found {
     ) && !said.last.any(Cues::PHONE.or(Cues::CALL));
     let strong = !other
         && (said.near.any(Cues::PHONE) || (said.before.any(Cues::PHONE) && is_likely(window)));
-    let close = said.near.any(Cues::CALL) && !other;
+    let close = said.near.any(Cues::CALL) && !other && !window.is_argument();
     let weak = said.near.any(Cues::NUMBER) && !window.is_other() && window.groups.len() > 1;
     let follows = after.any(Cues::PHONE.or(Cues::OFFICE));
     let follows = follows && !other && (window.groups.len() > 1 || total >= 9);
@@ -244,8 +251,11 @@ fn is_count(window: &Window<'_>) -> bool {
         .groups
         .iter()
         .filter(|group| group.between == Between::Dot);
-    let fraction =
-        dots.count() == 1 && window.groups.len() <= 3 && window.between() != Some(Between::Dash);
+    let spaces = window
+        .groups
+        .iter()
+        .filter(|group| group.between == Between::Space);
+    let fraction = dots.count() == 1 && spaces.count() + 2 == window.groups.len();
     let years = window.lengths(&[4, 4, 4]) || window.lengths(&[4, 2]) || window.lengths(&[4, 4]);
     let century = |four: &[u8]| matches!(super::check::number(four, 0, 2), 17..=20);
     let years = years

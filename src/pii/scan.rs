@@ -206,7 +206,9 @@ impl<F: FnMut(Kind, usize, usize)> Pass<'_, F> {
                 return next;
             }
         }
-        if digit == start + 2 && iban::may_start(text, start) {
+        let hangs = matches!(text.before(start), b'-' | b'.' | b'/')
+            && is_word(text.before(start.wrapping_sub(1)));
+        if digit == start + 2 && !hangs && iban::may_start(text, start) {
             if let Some(end) = self.tell(iban::read(text, start)) {
                 return end;
             }

@@ -356,7 +356,8 @@ fn is_drawn(value: &[u8]) -> bool {
         let digits = two.iter().filter(|byte| byte.is_ascii_digit());
         digits.count() == 1
     });
-    let mixed = upper >= 2 && lower >= 2 && digits >= 3 && turns.count() >= 4 && symbols(value) >= 14;
+    let mixed =
+        upper >= 2 && lower >= 2 && digits >= 3 && turns.count() >= 4 && symbols(value) >= 14;
     let hex = value.len() >= 32
         && value.iter().all(u8::is_ascii_hexdigit)
         && digits >= 6

@@ -52,13 +52,13 @@ pub(super) fn meaning(word: &[u8]) -> Cues {
 const WORDS: &[(Cues, &str)] = &[
     (
         Cues::PHONE,
-        "phone telephone tel tele mobile mob cell cellphone cellular landline fax telefax whatsapp sms hotline \
+        "phone telephone tel tele mobile mob cell cellphone cellular landline fax telefax whatsapp whats sms hotline \
          handset voicemail callback viber ph msisdn \
          telefon telefonisch handy mobil mobiltelefon rufnummer festnetz durchwahl mobilfunk rückruf \
          téléphone portable tél fixe télécopie telefono teléfono móvil movil celular tlf tfno cellulare cell \
          telefone telemóvel telemovel fone zap telefoon mobiel gsm telefonu komórka komórkowy komórki kom \
          telefonní telefonszám mobiltelefon puhelin puhelinnumero matkapuhelin telefoni cep telefonum \
-         телефон телефона телефону тел Тел Телефон моб мобильный номер сотовый ватсап \
+         телефон телефона телефону тел Тел Телефон моб мобильный номер номеру сотовый ватсап \
          τηλέφωνο κινητό هاتف جوال الهاتف موبايل تلفن फोन मोबाइल नंबर \
          电话 手机 手机号 號碼 电话号码 電話 手機 携帯 携帯電話 電話番号 号码 热线 座机 전화 휴대폰 전화번호 연락처 핸드폰 \
          โทร โทรศัพท์",
@@ -69,7 +69,7 @@ const WORDS: &[(Cues, &str)] = &[
          pager answering answer dispatch urgent emergency helpline \
          anrufen anruf ruf erreichen erreichbar kontakt melden appeler appelez appelle appel joindre joignable contactez \
          llamar llame llámame llama llamada contacto contactar chiamare chiama chiamami contatto contattare contattami \
-         ligar ligue contato bel bellen bereikbaar bereiken zadzwoń dzwonić zadzwonić kontaktowy ring ringa kontakta \
+         ligar ligue liga contato bel bellen bereikbaar bereiken zadzwoń dzwonić zadzwonić kontaktowy ring ringa kontakta \
          volat volejte zavolat hívjon soita arayın ara позвоните звонить звоните позвони связаться свяжитесь \
          联系 联系方式 拨打 致电 微信 打给 聯絡 連絡 連絡先 연락",
     ),
@@ -162,7 +162,7 @@ const WORDS: &[(Cues, &str)] = &[
     (Cues::RODNE, "rodné rodne rč číslo"),
     (
         Cues::IP,
-        "ip ips ipv ipaddr ipaddress address addr host server from client ping ssh login geolocate block dns whois remote",
+        "ip ips ipv ipaddr ipaddress address addr host hostname server client ping ssh login logged geolocate block blocked dns whois remote traceroute inet",
     ),
     (
         Cues::VERSION,
