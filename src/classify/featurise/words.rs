@@ -1,0 +1,232 @@
+//! The words of a text, each as a hash, counted by the way into its shape.
+
+use super::shape::Shape;
+
+/// Where a cue in letters is cut to its stem.
+pub const STEM: u32 = 5;
+
+/// One word, number, mark, line end, or character of a script without spaces.
+#[derive(Clone, Copy, Debug)]
+pub struct Word {
+    pub hash: u32,
+    /// The hash of its first [`STEM`] letters, if it has more.
+    pub stem: Option<u32>,
+    /// The class of keywords that it belongs to; 0 is none.
+    pub cue: u8,
+}
+
+/// The writing systems that are told apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Script {
+    Ascii,
+    Latin,
+    Greek,
+    Cyrillic,
+    Hebrew,
+    Arabic,
+    Indic,
+    Thai,
+    Han,
+    Kana,
+    Hangul,
+    Other,
+}
+
+const BASIS: u32 = 0x811c_9dc5;
+const STEM_TAG: u32 = 0x3c6e_f372;
+
+/// One step of FNV-1a, over a character.
+fn step(hash: u32, c: u32) -> u32 {
+    (hash ^ c).wrapping_mul(0x0100_0193)
+}
+
+/// What a character is to the words.
+enum Class {
+    Letter(u32, Script),
+    /// A word of its own.
+    Sign(u32, Script),
+    Digit,
+    Joint,
+    Blank,
+    Line,
+    Mark(u32),
+    Nothing,
+}
+
+#[derive(Default)]
+struct Run {
+    hash: u32,
+    stem: u32,
+    letters: u32,
+}
+
+impl Run {
+    fn letter(&mut self, c: u32) {
+        if self.letters == 0 {
+            self.hash = BASIS;
+        }
+        if self.letters == STEM {
+            self.stem = self.hash;
+        }
+        self.hash = step(self.hash, c);
+        self.letters += 1;
+    }
+
+    fn end(&mut self, words: &mut Vec<Word>) {
+        if self.letters == 0 {
+            return;
+        }
+        words.push(Word {
+            hash: self.hash,
+            stem: (self.letters > STEM).then_some(self.stem ^ STEM_TAG),
+            cue: 0,
+        });
+        self.letters = 0;
+    }
+}
+
+/// Adds the words of `text`.
+pub fn words(text: &str, words: &mut Vec<Word>, shape: &mut Shape) {
+    let mut run = Run::default();
+    let mut digits = 0_u32;
+    let mut mark = 0_u32;
+    for c in text.chars() {
+        let class = class(c);
+        shape.count(c, script_of(&class));
+        if digits > 0 && !matches!(class, Class::Digit) {
+            words.push(single(0x0100_0000 + digits.min(6)));
+            shape.numbers += 1;
+            digits = 0;
+        }
+        let before = std::mem::take(&mut mark);
+        match class {
+            Class::Letter(c, _) => run.letter(c),
+            Class::Joint | Class::Nothing => mark = before,
+            Class::Digit if run.letters > 0 => run.letter(u32::from(c)),
+            Class::Digit => digits += 1,
+            Class::Blank => run.end(words),
+            Class::Sign(c, _) => {
+                run.end(words);
+                words.push(single(c));
+            }
+            Class::Line | Class::Mark(_) => {
+                run.end(words);
+                let sign = match class {
+                    Class::Mark(sign) => sign,
+                    _ => u32::from(b'\n'),
+                };
+                if sign != before {
+                    words.push(single(sign));
+                }
+                mark = sign;
+            }
+        }
+    }
+    if digits > 0 {
+        words.push(single(0x0100_0000 + digits.min(6)));
+        shape.numbers += 1;
+    }
+    run.end(words);
+}
+
+fn single(sign: u32) -> Word {
+    Word {
+        hash: step(BASIS, sign),
+        stem: None,
+        cue: 0,
+    }
+}
+
+fn script_of(class: &Class) -> Script {
+    match class {
+        Class::Letter(_, script) | Class::Sign(_, script) => *script,
+        _ => Script::Ascii,
+    }
+}
+
+fn class(c: char) -> Class {
+    match c {
+        'a'..='z' => Class::Letter(u32::from(c), Script::Ascii),
+        'A'..='Z' => Class::Letter(u32::from(c) | 0x20, Script::Ascii),
+        '0'..='9' => Class::Digit,
+        ' ' | '\t' | '\r' => Class::Blank,
+        '\n' => Class::Line,
+        '\'' => Class::Joint,
+        '\0'..='\x7f' => Class::Mark(u32::from(c)),
+        _ => beyond_ascii(c),
+    }
+}
+
+/// Full-width and typographic marks count as their ASCII ones.
+fn beyond_ascii(c: char) -> Class {
+    let code = u32::from(c);
+    match c {
+        '’' | 'ʼ' => Class::Joint,
+        '“' | '”' | '„' | '«' | '»' | '「' | '」' | '『' | '』' => Class::Mark(u32::from(b'"')),
+        '？' | '؟' => Class::Mark(u32::from(b'?')),
+        '！' => Class::Mark(u32::from(b'!')),
+        '。' | '।' => Class::Mark(u32::from(b'.')),
+        '，' | '、' | '،' => Class::Mark(u32::from(b',')),
+        '：' => Class::Mark(u32::from(b':')),
+        '–' | '—' => Class::Mark(u32::from(b'-')),
+        '\u{a0}' | '\u{3000}' | '\u{2000}'..='\u{200a}' => Class::Blank,
+        '\u{300}'..='\u{36f}' | '\u{64b}'..='\u{652}' | '\u{200b}'..='\u{200f}' | '\u{640}' => {
+            Class::Nothing
+        }
+        '\u{ff10}'..='\u{ff19}' => Class::Digit,
+        _ => match script(code) {
+            Some(Script::Latin) => Class::Letter(folded(code), Script::Latin),
+            Some(script @ (Script::Thai | Script::Han | Script::Hangul)) => {
+                Class::Sign(code, script)
+            }
+            // Katakana words are long, hiragana ones are endings.
+            Some(Script::Kana) if code < 0x30a0 => Class::Sign(code, Script::Kana),
+            Some(Script::Greek) => Class::Letter(lower(c), Script::Greek),
+            Some(Script::Cyrillic) => Class::Letter(lower(c), Script::Cyrillic),
+            Some(script) => Class::Letter(code, script),
+            None => Class::Mark(code),
+        },
+    }
+}
+
+fn lower(c: char) -> u32 {
+    c.to_lowercase().next().map_or(0, u32::from)
+}
+
+fn script(code: u32) -> Option<Script> {
+    Some(match code {
+        0xc0..=0x24f | 0x1e00..=0x1eff => Script::Latin,
+        0x370..=0x3ff => Script::Greek,
+        0x400..=0x52f => Script::Cyrillic,
+        0x590..=0x5ff => Script::Hebrew,
+        0x600..=0x77f | 0xfb50..=0xfdff | 0xfe70..=0xfeff => Script::Arabic,
+        0x900..=0xdff => Script::Indic,
+        0xe00..=0xeff => Script::Thai,
+        0x3040..=0x30ff => Script::Kana,
+        0x3400..=0x9fff | 0xf900..=0xfaff | 0x2_0000..=0x3_ffff => Script::Han,
+        0xac00..=0xd7af | 0x1100..=0x11ff | 0x3130..=0x318f => Script::Hangul,
+        0x500..=0x1fff | 0xa000..=0xabff => Script::Other,
+        _ => return None,
+    })
+}
+
+/// The letter without its accent, for U+00C0 to U+017F and Vietnamese; people type without them.
+fn folded(code: u32) -> u32 {
+    const TO: &[u8; 192] = b"aaaaaaaceeeeiiiidnooooo*ouuuuypsaaaaaaaceeeeiiiidnooooo/ouuuuypy\
+aaaaaaccccccccddddeeeeeeeeeegggggggghhhhiiiiiiiiiiiijjkkkllllllllllnnnnnnnnnoooooooorrrrrrssssssssttttttuuuuuuuuuuuuwwyyyzzzzzzs";
+    let at = code.checked_sub(0xc0).map(|at| at as usize);
+    if let Some(to) = at.and_then(|at| TO.get(at)) {
+        return u32::from(*to);
+    }
+    u32::from(match code {
+        0x1ea0..=0x1eb7 => b'a',
+        0x1eb8..=0x1ec7 => b'e',
+        0x1ec8..=0x1ecb => b'i',
+        0x1ecc..=0x1ee3 | 0x1a0 | 0x1a1 => b'o',
+        0x1ee4..=0x1ef1 | 0x1af | 0x1b0 => b'u',
+        0x1ef2..=0x1ef9 => b'y',
+        0x218 | 0x219 => b's',
+        0x21a | 0x21b => b't',
+        _ => return code,
+    })
+}

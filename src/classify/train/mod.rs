@@ -1,0 +1,3 @@
+pub mod fit;
+pub mod rows;
+pub mod templates;
