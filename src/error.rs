@@ -56,6 +56,8 @@ pub enum ErrorKind {
     /// The gateway is being stopped.
     Stopping,
     NoTarget,
+    /// The rules of the route leave none.
+    NoCandidate,
     DeadlineExceeded,
     Internal,
 }
@@ -118,6 +120,7 @@ impl ErrorKind {
             K::UpstreamOverloaded => (503, "overloaded_error", "upstream_overloaded", Provider),
             K::Stopping => (503, API, "stopping", Gateway),
             K::Overloaded => (503, API, "overloaded", Gateway),
+            K::NoCandidate => (503, API, "no_candidate", Gateway),
             K::NoTarget => (503, API, "no_target", Provider),
             K::DeadlineExceeded => (504, API, "timeout", Provider),
             K::Internal => (500, API, "internal_error", Gateway),

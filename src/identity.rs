@@ -39,6 +39,8 @@ pub struct Principal {
     pub endpoints: Vec<Pattern>,
     /// May it ask for `provider/model` past the aliases?
     pub direct: bool,
+    /// It is told why its requests go where they go.
+    pub explain: bool,
     /// It is unknown from then on.
     pub expires: Option<Moment>,
     pub priority: Priority,
@@ -59,6 +61,7 @@ impl Principal {
             routes: any(),
             endpoints: any(),
             direct: false,
+            explain: false,
             expires: None,
             priority: Priority::default(),
             limits: Vec::new(),

@@ -29,7 +29,7 @@
 //!
 //! # Who knows whom
 //!
-//! `units, error <- wire <- {chat, pii} <- dialect <- identity <- {route, meter,
+//! `units, error <- wire <- {chat, pii, classify} <- {dialect, features} <- identity <- {route, meter,
 //! admission, ledger} <- fetch <- credential <-
 //! table <- gateway <- server, reload <- cli`. `config` is what the operator wrote and
 //! is read by `table`, `telemetry`, `server`, `cli`, `reload` and `drill` (which
@@ -75,6 +75,7 @@
 pub mod admin;
 pub mod admission;
 pub mod chat;
+pub mod classify;
 pub mod cli;
 pub mod config;
 pub mod credential;
@@ -82,6 +83,7 @@ pub mod demo;
 pub mod dialect;
 pub mod drill;
 pub mod error;
+pub mod features;
 pub mod fetch;
 pub mod gateway;
 pub mod identity;

@@ -20,8 +20,8 @@ use std::path::{Path, PathBuf};
 const STOREYS: [&[&str]; 13] = [
     &["units", "error"],
     &["config", "wire"],
-    &["chat", "pii"],
-    &["dialect"],
+    &["chat", "pii", "classify"],
+    &["dialect", "features"],
     &["identity", "tls"],
     &["route", "meter", "admission", "ledger"],
     &["fetch"],

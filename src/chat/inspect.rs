@@ -63,6 +63,13 @@ pub enum InspectError {
     },
 }
 
+impl Request {
+    /// The body is JSON, not a form.
+    pub fn is_json(&self) -> bool {
+        self.media == Media::Json
+    }
+}
+
 impl InspectError {
     /// The field at fault, if it is one.
     pub fn param(&self) -> Option<&str> {

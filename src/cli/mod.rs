@@ -9,6 +9,7 @@ mod check;
 mod completions;
 mod demo;
 mod drill;
+mod explain;
 mod keys;
 mod man;
 mod prices;
@@ -98,6 +99,24 @@ enum Verb {
         after_help = "Example:\n  tollgate check -c tollgate.toml && systemctl reload tollgate\n"
     )]
     Check(File),
+
+    /// Say where a request would go, and why not elsewhere
+    ///
+    /// Reads the body of a request and decides as the gateway does, by the same code, without
+    /// sending anything. What is known of targets only while it serves (usual times, requests
+    /// under way, breakers) can be given with --at; without it nothing is known of any.
+    #[command(after_help = "Examples:\n  \
+        tollgate explain -c tollgate.toml request.json\n  \
+        tollgate explain -c tollgate.toml request.json --tag feature=search --format json\n  \
+        echo '{\"model\":\"auto\",\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]}' | \
+        tollgate explain -c tollgate.toml -\n\n\
+        A file for --at:\n  \
+        {\"targets\": {\"openai/gpt-5\": {\"first_token_ms\": 800, \"load\": 3, \"open\": false}}}\n\n\
+        Exit codes:\n  \
+        0   it would be sent\n  \
+        1   it would be refused, or cannot be read\n  \
+        78  the configuration is wrong\n")]
+    Explain(explain::Explain),
 
     /// Try what a route does when its provider misbehaves
     ///
@@ -246,6 +265,7 @@ pub fn main() -> ExitCode {
         Verb::Run(file) => run::run(file.path),
         Verb::Demo => demo::demo(),
         Verb::Check(file) => check::check(&file.path),
+        Verb::Explain(asked) => explain::explain(&asked),
         Verb::Drill(asked) => drill::drill(&asked),
         Verb::Keys { verb } => match verb {
             KeysVerb::New(new) => keys::new(&new),

@@ -95,6 +95,20 @@ fn everything() -> Config {
             ..Hedge::default()
         }),
         clamp_output: false,
+        rules: vec![Rule {
+            name: "r".into(),
+            when: "true".into(),
+            pool: Some("p".into()),
+            quality: Some(Quality::Budget),
+            max_quality: Some(Quality::Strong),
+            max_first_token: some,
+            max_price: Some(crate::units::MicroUsd(1)),
+            prefer: Prefer::Listed,
+            price_weight: 0.5,
+            unknown: Some(Unknown::Match),
+            on_none: OnNone::Next,
+        }],
+        strong_share: Some(0.5),
     };
     let allowance = "1 requests".parse().unwrap();
     let limit = Limit {
@@ -120,6 +134,7 @@ fn everything() -> Config {
         routes: any(),
         endpoints: any(),
         direct: false,
+        explain: false,
         disabled: false,
         expires: Some(std::time::UNIX_EPOCH),
         limits: vec![allowance],
@@ -173,6 +188,21 @@ fn everything() -> Config {
         keys: BTreeMap::from([("k".into(), key)]),
         capabilities: vec![capability],
         limit: vec![limit],
+        pools: BTreeMap::from([("p".into(), Pool { targets: any() })]),
+        quality: Qualities {
+            strong: any(),
+            medium: any(),
+            budget: any(),
+        },
+        classifier: Classifier {
+            weights: Some("w".into()),
+        },
+        rules: vec![Containment {
+            name: "r".into(),
+            when: "true".into(),
+            pool: "p".into(),
+            unknown: Unknown::Match,
+        }],
         prices: Prices::default(),
         ledger: Ledger {
             path: Some("l".into()),
@@ -196,7 +226,7 @@ fn everything() -> Config {
 fn keys_of(value: &toml::Value, path: &str, keys: &mut BTreeSet<String>) {
     match value {
         toml::Value::Table(table) => {
-            let named = ["providers", "models", "keys"].contains(&path)
+            let named = ["providers", "models", "keys", "pools"].contains(&path)
                 || path.ends_with(".headers")
                 || path.ends_with(".options")
                 || path.ends_with(".metadata");

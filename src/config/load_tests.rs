@@ -50,7 +50,7 @@ fn unknown_keys() {
         "[provider.a]\ndialect = \"openai\"\n",
         &[
             "error: f:1: provider: unknown key \"provider\"",
-            "  hint: did you mean providers? known keys: server, listen, admin, demo, log, access_log, limits, times, providers, models, keys, capabilities, limit, prices, ledger, state, traces",
+            "  hint: did you mean providers? known keys: server, listen, admin, demo, log, access_log, limits, times, providers, models, keys, capabilities, limit, pools, quality, classifier, rules, prices, ledger, state, traces",
         ],
     );
     check(

@@ -17,6 +17,7 @@ mod document;
 mod load;
 mod message;
 mod name;
+mod policy;
 mod resilience;
 mod secret;
 mod value;
@@ -29,6 +30,9 @@ pub use diagnostic::{Diagnostic, Path, Severity, printable};
 pub use load::{Loaded, load, load_rest, locate, read, with_lines};
 pub use message::choices;
 pub use name::{TargetName, is_plain};
+pub use policy::{
+    Classifier, Containment, OnNone, Pool, Prefer, Qualities, Quality, Rule, Unknown,
+};
 pub use resilience::{Breaker, Covers, Hedge, OnBreak, RouteTimeouts, Timeouts};
 pub use secret::{Reference, ResolveError, Secret};
 pub use value::{Hash, HeaderSource, Output};
@@ -60,6 +64,11 @@ pub struct Config {
     pub keys: BTreeMap<String, Key>,
     pub capabilities: Vec<Capability>,
     pub limit: Vec<Limit>,
+    #[serde(deserialize_with = "name::plain")]
+    pub pools: BTreeMap<String, Pool>,
+    pub quality: Qualities,
+    pub classifier: Classifier,
+    pub rules: Vec<Containment>,
     pub prices: Prices,
     pub ledger: Ledger,
     pub state: State,
@@ -561,6 +570,12 @@ pub struct Model {
     /// limit of tokens is lowered to what is left.
     #[serde(default)]
     pub clamp_output: bool,
+    /// What a request needs by what it is; the first rule that holds counts.
+    #[serde(default)]
+    pub rules: Vec<Rule>,
+    /// The share of its requests that is `hard`.
+    #[serde(default, deserialize_with = "value::optional_share::deserialize")]
+    pub strong_share: Option<f64>,
 }
 
 /// What becomes of a field that a provider has no counterpart for and that
@@ -607,6 +622,9 @@ pub struct Key {
     /// May it ask for `provider/model` past the aliases?
     #[serde(default)]
     pub direct: bool,
+    /// Its answers say why its requests went where they went.
+    #[serde(default)]
+    pub explain: bool,
     #[serde(default)]
     pub disabled: bool,
     /// It is refused from then on (RFC 3339).

@@ -82,6 +82,39 @@ pub mod duration {
     }
 }
 
+/// An amount of money: `"0.01 usd"`.
+pub mod usd {
+    /// The same, where the key may be absent.
+    pub mod optional {
+        use super::super::*;
+        use crate::units::MicroUsd;
+
+        /// # Errors
+        /// The serialiser's own.
+        pub fn serialize<S: Serializer>(
+            value: &Option<MicroUsd>,
+            serializer: S,
+        ) -> Result<S::Ok, S::Error> {
+            let text = value.map(|amount| format!("{amount} usd"));
+            text.serialize(serializer)
+        }
+
+        /// # Errors
+        /// For all but dollars over zero, to the micro-dollar, with their unit.
+        pub fn deserialize<'de, D: Deserializer<'de>>(
+            deserializer: D,
+        ) -> Result<Option<MicroUsd>, D::Error> {
+            let parse = |text: &str| {
+                let amount = text.strip_suffix("usd")?.trim_end().parse().ok()?;
+                (amount > MicroUsd::ZERO).then_some(amount)
+            };
+            deserializer
+                .deserialize_any(Notation("dollars over zero", "0.01 usd", parse))
+                .map(Some)
+        }
+    }
+}
+
 /// A moment: `"2027-01-31T00:00:00Z"`.
 pub mod moment {
     /// The same, where the key may be absent.
@@ -191,6 +224,19 @@ pub mod share {
             return Ok(value);
         }
         Err(de::Error::custom("expected a number from 0 to 1"))
+    }
+}
+
+/// The same, where the key may be absent.
+pub mod optional_share {
+    use super::*;
+
+    /// # Errors
+    /// For all but a number from 0 to 1.
+    pub fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<f64>, D::Error> {
+        share::deserialize(deserializer).map(Some)
     }
 }
 

@@ -47,9 +47,10 @@ pub async fn run(
     let now = gateway.accounts.clock.now();
     let names = names(ctx, who, call, decision);
     let rules = rules(ctx, who);
+    let size = Size::of(body);
     let extent = Extent {
         operation: call.operation,
-        size: Size::of(body),
+        size,
         answers: request.generated,
         max_output: request.max_output,
     };
@@ -59,7 +60,7 @@ pub async fn run(
         bounds: candidates.map(bound).collect(),
         names,
         rules,
-        prompt: Prompt::of(body),
+        prompt: Prompt::of(body, size),
     };
     let mut hard = hard(&asked, decision);
     let is_budget = |rule: &Arc<Rule>| rule.allowance.measure == Measure::Usd;
@@ -232,18 +233,20 @@ fn drop_unpriced(
         let subject = names.subject(Some(target));
         budgets.iter().any(|rule| rule.counts(&subject))
     };
-    let all = std::mem::take(&mut asked.bounds);
-    let candidates = std::mem::take(&mut decision.candidates);
+    let mut bounds = std::mem::take(&mut asked.bounds).into_iter();
     let mut unpriced = None;
-    for (bound, candidate) in all.into_iter().zip(candidates) {
+    decision.candidates.retain(|candidate| {
+        let Some(bound) = bounds.next() else {
+            return false;
+        };
         let target = &candidate.target;
         if bound.price.is_none() && bound.is_paid() && counted(target) {
             unpriced = Some(format!("{}/{}", target.provider.name, target.model));
-            continue;
+            return false;
         }
         asked.bounds.push(bound);
-        decision.candidates.push(candidate);
-    }
+        true
+    });
     match unpriced.filter(|_| decision.candidates.is_empty()) {
         None => Ok(()),
         Some(target) => {

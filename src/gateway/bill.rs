@@ -7,6 +7,7 @@
 //! is charged in full by what it holds.
 
 use super::entry::Entry;
+use super::estimated::Counted;
 use super::tally::Tally;
 use crate::admission::{Hold, Load, Priority, Stage, Subject, Turn};
 use crate::admission::{Limiter, Refusal, Rule};
@@ -141,10 +142,11 @@ impl Extent {
 pub struct Prompt {
     sample: Bytes,
     bytes: usize,
+    size: Size,
 }
 
 impl Prompt {
-    pub fn of(body: &Bytes) -> Self {
+    pub fn of(body: &Bytes, size: Size) -> Self {
         let sample = match body.len() {
             0..=SAMPLE => body.clone(),
             // A copy, so that the whole body is not kept.
@@ -153,12 +155,21 @@ impl Prompt {
         Self {
             sample,
             bytes: body.len(),
+            size,
         }
     }
 
     /// Input tokens, by a tokenizer. Takes milliseconds.
-    pub fn tokens(&self, model: &str) -> u64 {
-        super::estimated::prompt(&self.sample, self.bytes, model)
+    pub fn count(&self, model: &str) -> Counted {
+        Counted::of(&self.sample, self.bytes, model)
+    }
+
+    /// What of it can be counted here, if that is nearly all: no file, sound or
+    /// film of which only the provider knows how long it is.
+    pub fn countable(&self) -> Option<&Size> {
+        let is_json = self.sample.trim_ascii_start().first() == Some(&b'{');
+        let is_read = self.sample.len() == self.bytes || self.size.images == 0;
+        (is_json && is_read && self.size.opaque == 0).then_some(&self.size)
     }
 }
 
@@ -171,6 +182,8 @@ pub struct Charge {
     /// Input tokens at most, and output.
     pub input: u64,
     pub output: u64,
+    /// Input tokens beyond the request's own, at most.
+    pub more: u64,
     /// What it holds of limits of its provider and model.
     cover: Option<Hold>,
 }
@@ -184,6 +197,7 @@ impl Charge {
             due,
             input,
             output,
+            more: 0,
             cover: None,
         }
     }
@@ -380,6 +394,7 @@ impl Bill {
             None => (0, 0),
         };
         let mut charge = Charge {
+            more: cover.more,
             cover: cover.hold,
             ..Charge::new(at, due, (input, output))
         };

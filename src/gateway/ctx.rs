@@ -54,6 +54,10 @@ pub struct Ctx {
     covers_answer: bool,
     /// For the operator's log: what the client was not told.
     pub(super) trouble: Option<String>,
+    /// What tells its conversation from others, if it is one.
+    pub(super) conversation: Option<u64>,
+    /// The key may see why its requests go where they go.
+    pub(super) explains: bool,
     /// Whose breaker hears of it when the answer breaks off.
     pub(super) serving_from: Option<Serving>,
     /// What the request holds and comes to; `None` before it is admitted.
@@ -94,6 +98,8 @@ impl Ctx {
             dropped: Vec::new(),
             returned: Returned::default(),
             trouble: None,
+            conversation: None,
+            explains: false,
             serving_from: None,
             bill: None,
             tally: Tally::default(),
@@ -207,7 +213,7 @@ impl Ctx {
                 _ => None,
             })
             .sum();
-        let own = estimated::cost_if_told(last, &self.tally, bill.price(last.at)?)?;
+        let own = estimated::cost_if_told(last, &self.tally, &bill.prompt, bill.price(last.at)?)?;
         Some(before?.saturating_add(own).min(bill.reserved().cost))
     }
 
@@ -244,6 +250,7 @@ impl Ctx {
         self.record.metadata = Arc::clone(&who.metadata);
         self.record.tags = Arc::clone(&who.metadata);
         self.affinity = who.name.as_bytes().into();
+        self.explains = who.explain;
     }
 
     pub(super) fn received(&mut self, bytes: usize) {

@@ -16,6 +16,7 @@ mod attribution;
 mod authority;
 mod bill;
 mod ctx;
+mod decide;
 mod dispatch;
 mod entry;
 mod estimated;
@@ -55,7 +56,7 @@ use crate::chat;
 use crate::error::{ErrorKind, GatewayError};
 use crate::identity::Principal;
 use crate::route::standing::Board;
-use crate::table::{Refusal, RoutingTable};
+use crate::table::RoutingTable;
 use crate::telemetry::{AccessLog, Metrics, Traces};
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -168,12 +169,9 @@ impl Gateway {
         request.stream &= call.operation.streams();
         ctx.asked(&request);
         attribution::run(session, ctx)?;
-        let mut decision = ctx
-            .table
-            .decide(who, &request.model, ctx.seed)
-            .map_err(|r| refuse_model(r, &request.model))?;
-        ctx.routed(&decision, call.operation);
         let asked = (&call, &request, &body);
+        let mut decision = decide::run(self, ctx, who, asked).await?;
+        ctx.routed(&decision, call.operation);
         let max_output = admit::run(self, session, ctx, who, asked, &mut decision).await?;
         let outgoing = dispatch::Outgoing {
             call,
@@ -214,26 +212,6 @@ fn refuse_body(e: &chat::InspectError) -> GatewayError {
         _ => ErrorKind::InvalidValue,
     };
     GatewayError::new(kind, e.to_string()).with_param(e.param())
-}
-
-fn refuse_model(refusal: Refusal, model: &str) -> GatewayError {
-    // The name is the client's own; it stands inside a JSON string.
-    let shown: String = model.chars().take(128).collect();
-    match refusal {
-        Refusal::Unknown => GatewayError::new(
-            ErrorKind::UnknownModel,
-            format!("The model '{shown}' does not exist."),
-        ),
-        Refusal::NotAllowed => GatewayError::new(
-            ErrorKind::ModelNotAllowed,
-            format!("This key may not use the model '{shown}'."),
-        ),
-        Refusal::RouteNotAllowed => GatewayError::new(
-            ErrorKind::RouteNotAllowed,
-            format!("This key may not take the route of the model '{shown}'."),
-        ),
-    }
-    .with_param(Some("model"))
 }
 
 #[async_trait]

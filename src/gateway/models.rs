@@ -3,7 +3,7 @@
 //! pages; every other OpenAI's, in one list.
 
 use super::reply::{head, json};
-use super::{Ctx, Stop, refuse_model};
+use super::{Ctx, Stop, decide};
 use crate::chat::Speech;
 use crate::error::{ErrorKind, GatewayError};
 use crate::identity::Principal;
@@ -123,7 +123,7 @@ pub async fn one(
         (Ok(()), Speech::Anthropic) => served(session, ctx, &anthropic(id, loaded_at)).await,
         (Ok(()), _) => served(session, ctx, &openai(id, loaded_at)).await,
         // What a key may not use does not exist for it.
-        (Err(_), _) => Err(refuse_model(Refusal::Unknown, id).into()),
+        (Err(_), _) => Err(decide::refused(Refusal::Unknown, id).into()),
     }
 }
 

@@ -154,6 +154,7 @@ fn is_final(error: &GatewayError) -> bool {
         ErrorKind::UpstreamAuth
         | ErrorKind::QuotaExhausted
         | ErrorKind::BudgetExceeded
+        | ErrorKind::NoCandidate
         | ErrorKind::PriceUnknown => true,
         // It is more than the limit allows at all, or the limit is for ever.
         ErrorKind::LimitReached => error.retry_after().is_none(),
@@ -189,6 +190,9 @@ const TOKENS: [&str; 3] = [
 /// Who served the request, as far as anybody did.
 pub fn attribution(head: &mut ResponseHeader, ctx: &Ctx) {
     let record = &ctx.record;
+    if let (true, Some(decision)) = (ctx.explains, &record.decision) {
+        put(head, "x-tollgate-decision", &decision_of(decision));
+    }
     if record.attempts.is_empty() {
         return;
     }
@@ -219,6 +223,14 @@ fn is_header_safe(text: &str) -> bool {
         && text
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || b"._:/@+-".contains(&b))
+}
+
+/// A decision, whose names may be a client's: a target of a wildcard route.
+fn decision_of(text: &str) -> String {
+    const ROOM: usize = 1024;
+    let is_plain = |c: char| c.is_ascii_graphic() || c == ' ';
+    let plain = text.chars().map(|c| if is_plain(c) { c } else { '?' });
+    plain.take(ROOM).collect()
 }
 
 /// A list of a client's field names, such as `tools[0].strict`. They are the

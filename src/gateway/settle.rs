@@ -13,6 +13,7 @@ use crate::ledger::{self, Settlement, UsageSource};
 use crate::telemetry::metrics::Counted;
 use crate::telemetry::{AccessLog, Metrics, Outcome, Record, Traces};
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Tells what became of the request, once.
 pub fn run(gateway: &Gateway, ctx: &mut Ctx) {
@@ -22,6 +23,7 @@ pub fn run(gateway: &Gateway, ctx: &mut Ctx) {
         && ctx.record.outcome == Outcome::Ok
     {
         serving.done();
+        remember(gateway, ctx);
     }
     let record = Record {
         request_id: std::mem::take(&mut ctx.request_id),
@@ -41,10 +43,23 @@ pub fn run(gateway: &Gateway, ctx: &mut Ctx) {
     let Some(bill) = ctx.bill.take() else {
         return ending.tell();
     };
-    if bill.charges.iter().any(estimated::needs_counting) {
+    let needs_counting = |charge| estimated::needs_counting(charge, &bill.prompt);
+    if bill.charges.iter().any(needs_counting) {
         tokio::task::spawn_blocking(move || ending.pay(bill));
     } else {
         ending.pay(bill);
+    }
+}
+
+/// Who served the conversation has it in its cache.
+fn remember(gateway: &Gateway, ctx: &Ctx) {
+    let record = &ctx.record;
+    if let (Some(conversation), Some(provider), Some(model)) =
+        (ctx.conversation, &record.provider, &record.upstream_model)
+    {
+        let target = format!("{provider}/{model}").into();
+        let conversations = &gateway.board.conversations;
+        conversations.served(conversation, target, Instant::now());
     }
 }
 

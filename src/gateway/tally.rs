@@ -23,6 +23,19 @@ const BYTES: u64 = 4;
 /// kB where it is compressed.
 const SOUND_BYTES: u64 = 512;
 
+/// Bytes that a token of ordinary text has at most. Fewer tokens than this allows
+/// may be true (of blanks, say), and are worth a count.
+const TOKEN_BYTES: u64 = 12;
+
+/// The same of an event as it is written around its text.
+const EVENT_BYTES: u64 = 600;
+
+/// Events of a stream that carry no text.
+const FORMAL_EVENTS: u64 = 12;
+
+/// Bytes of a whole answer that are none of its text: names, ids, usage.
+const BODY_BYTES: u64 = 2_048;
+
 /// An answer under way.
 #[derive(Debug, Default)]
 pub struct Tally {
@@ -34,6 +47,7 @@ pub struct Tally {
     whole: Bytes,
     /// Of what is kept and what is not.
     bytes: u64,
+    events: u64,
     form: Form,
 }
 
@@ -84,6 +98,7 @@ impl Tally {
             self.kept.extend_from_slice(raw);
         }
         self.bytes = self.bytes.saturating_add(raw.len() as u64);
+        self.events = self.events.saturating_add(1);
         may_tell
     }
 
@@ -153,13 +168,21 @@ impl Tally {
         self.bytes
     }
 
-    /// Those of them that are known to be text: the least that was said.
-    pub fn text_bytes(&self) -> u64 {
+    /// Whether so many tokens are fewer than what was seen looks like. It does
+    /// not mean that they are: that takes a count.
+    pub fn looks_longer_than(&self, tokens: u64) -> bool {
         match self.form {
-            Form::Text => self.bytes,
-            // An event is a token or more, and of a few hundred bytes.
-            Form::Events(_) => self.bytes / 512,
-            Form::Body | Form::Piece | Form::Sound => 0,
+            Form::Text => self.bytes > tokens.saturating_mul(TOKEN_BYTES),
+            // An event is a token or more.
+            Form::Events(_) => {
+                self.reader.is_of_start()
+                    || self.events > tokens.saturating_add(FORMAL_EVENTS)
+                    || self.bytes > tokens.saturating_mul(EVENT_BYTES).saturating_add(BODY_BYTES)
+            }
+            Form::Body => {
+                self.bytes > tokens.saturating_mul(TOKEN_BYTES).saturating_add(BODY_BYTES)
+            }
+            Form::Piece | Form::Sound => false,
         }
     }
 

@@ -32,6 +32,8 @@ pub(super) struct Side {
     pub tried: Vec<Arc<Address>>,
     /// A retry was taken out of its provider's budget, and not made yet.
     paid: bool,
+    /// Held while it is asked.
+    under_way: Option<Arc<()>>,
     /// What is sent to it, once it is written.
     pub sending: Option<Arc<Sending>>,
 }
@@ -111,6 +113,7 @@ impl Trip {
                 forced: false,
                 tried: Vec::new(),
                 paid: false,
+                under_way: None,
                 sending: None,
             }
         };
@@ -164,6 +167,8 @@ pub struct Serving {
     /// end: a stream that always breaks off would else look well every other
     /// time. A probe's does not wait: nobody else gets through meanwhile.
     permits: [Option<Permit>; 2],
+    /// It counts as a request at its target for so long.
+    _under_way: Option<Arc<()>>,
 }
 
 impl Serving {
@@ -202,6 +207,7 @@ impl Sides {
     pub fn asks(&mut self, at: usize) {
         if let Some(side) = self.all.get_mut(at) {
             side.paid = false;
+            side.under_way = Some(side.standing.begin());
         }
         let Some(account) = self.all.get(at).map(|side| &side.account) else {
             return;
@@ -251,6 +257,7 @@ impl Sides {
             provider: Arc::clone(&side.candidate.target.provider),
             model: side.candidate.target.model.clone(),
             standing: Arc::clone(&side.standing),
+            _under_way: side.under_way.take(),
         })
     }
 
@@ -259,6 +266,7 @@ impl Sides {
         let Some(side) = self.all.get_mut(at) else {
             return;
         };
+        side.under_way = None;
         let Some(permit) = side.permit.take() else {
             return;
         };
@@ -277,6 +285,7 @@ impl Sides {
     pub fn release(&mut self, at: usize) {
         if let Some(side) = self.all.get_mut(at) {
             side.permit = None;
+            side.under_way = None;
             if std::mem::take(&mut side.paid) {
                 side.account.budget.give_back();
             }

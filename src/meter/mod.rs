@@ -17,6 +17,6 @@ mod row;
 pub mod tokens;
 
 pub use book::{Book, SHIPPED, shipped};
-pub use bound::Size;
-pub use price::{Price, Rates, Tier};
+pub use bound::{REQUEST_TOKENS, Size, TOOL_TOKENS};
+pub use price::{IMAGE_TOKENS, Price, Rates, Tier};
 pub use row::{Row, moment};

@@ -17,6 +17,18 @@ impl Default for Findings {
 }
 
 impl Findings {
+    /// So many of each of these kinds.
+    #[must_use]
+    pub fn of(counts: impl IntoIterator<Item = (Kind, u32)>) -> Self {
+        let mut findings = Self::default();
+        for (kind, count) in counts {
+            if let Some(known) = findings.counts.get_mut(kind as usize) {
+                *known = known.saturating_add(count);
+            }
+        }
+        findings
+    }
+
     /// One more of that kind.
     pub fn add(&mut self, kind: Kind) {
         if let Some(count) = self.counts.get_mut(kind as usize) {

@@ -107,6 +107,35 @@ pub enum Group {
     Secret,
 }
 
+impl Group {
+    /// Every group.
+    pub const ALL: [Self; 5] = [
+        Self::Contact,
+        Self::Network,
+        Self::Financial,
+        Self::Identity,
+        Self::Secret,
+    ];
+
+    /// As it is written in rules.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Contact => "contact",
+            Self::Network => "network",
+            Self::Financial => "financial",
+            Self::Identity => "identity",
+            Self::Secret => "secret",
+        }
+    }
+
+    /// The group of that name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|group| group.name() == name)
+    }
+}
+
 impl Kind {
     /// Every kind, in the order of its number.
     pub const ALL: [Self; 43] = [

@@ -108,6 +108,13 @@ pub struct Peek {
     pub is_suspect: bool,
 }
 
+impl Peek {
+    /// Whether nobody is let through.
+    pub const fn is_open(&self) -> bool {
+        self.shut.is_some()
+    }
+}
+
 /// The breaker of one target, shared by all its requests.
 pub struct Breaker {
     inner: Mutex<Inner>,

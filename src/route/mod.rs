@@ -14,6 +14,7 @@
 
 pub mod balance;
 pub mod breaker;
+pub mod conversations;
 pub mod budget;
 pub mod course;
 pub mod decide;
@@ -23,4 +24,6 @@ pub mod health;
 pub mod hedging;
 pub mod learned;
 pub mod pace;
+pub mod policy;
 pub mod standing;
+pub mod when;

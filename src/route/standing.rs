@@ -7,6 +7,7 @@
 
 use super::breaker::{Breaker, Settings, State};
 use super::budget::Budget;
+use super::conversations::Conversations;
 use super::fault::{Alarm, Kind};
 use super::hedging::Hedging;
 use super::learned::Learned;
@@ -30,6 +31,8 @@ pub struct Standing {
     pub whole: Learned,
     /// Its last failure was a rate limit.
     limited: AtomicBool,
+    /// Held by each request that is under way there.
+    under_way: Arc<()>,
 }
 
 impl Standing {
@@ -39,7 +42,18 @@ impl Standing {
             first_token: Learned::new(),
             whole: Learned::new(),
             limited: AtomicBool::new(false),
+            under_way: Arc::default(),
         }
+    }
+
+    /// A request is under way there, until what this gives is dropped.
+    pub fn begin(&self) -> Arc<()> {
+        Arc::clone(&self.under_way)
+    }
+
+    /// Requests under way there.
+    pub fn load(&self) -> u64 {
+        Arc::strong_count(&self.under_way).saturating_sub(1) as u64
     }
 
     /// Remembers what it was that its breaker heard of last.
@@ -154,6 +168,7 @@ impl Account {
 pub struct Board {
     providers: RwLock<HashMap<Arc<str>, Arc<Account>>>,
     routes: RwLock<HashMap<Arc<str>, Arc<Hedging>>>,
+    pub conversations: Conversations,
 }
 
 impl Board {
@@ -183,6 +198,13 @@ impl Board {
         providers.retain(|name, _| provider(name));
         let mut routes = self.routes.write().unwrap_or_else(PoisonError::into_inner);
         routes.retain(|alias, _| route(alias));
+    }
+
+    /// What is known of a model of a provider, if anything is.
+    pub fn known(&self, provider: &str, model: &str) -> Option<Arc<Standing>> {
+        let account = self.providers.read().unwrap_or_else(PoisonError::into_inner).get(provider).map(Arc::clone)?;
+        let targets = account.targets.read().unwrap_or_else(PoisonError::into_inner);
+        targets.get(model).map(Arc::clone)
     }
 
     /// All providers, sorted.

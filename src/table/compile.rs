@@ -90,7 +90,10 @@ impl<'a> Compiler<'a> {
         self.models();
         self.capabilities();
         let providers = self.providers();
+        let policies = self.policies();
         let (routes, wildcards) = self.routes(&providers);
+        let all: Vec<_> = routes.values().chain(wildcards.iter().map(|(_, r)| r)).collect();
+        all.into_iter().for_each(|route| self.closures(route, &policies));
         let keys = self.keys();
         let rules = self.limits().into();
         let prices = self.prices();
@@ -113,6 +116,7 @@ impl<'a> Compiler<'a> {
             traces,
             redacted: serde_json::to_value(self.config).unwrap_or_default(),
             direct_terms: Arc::new(Terms::direct(self.config.times.request)),
+            policies,
             routes,
             wildcards,
         });
@@ -285,6 +289,7 @@ impl<'a> Compiler<'a> {
             terms: Arc::new(Terms::of(written, self.config.times.request)),
             weights: Vec::new(),
             targets: Vec::new(),
+            policy: self.policy(alias, written),
         };
         for (list, names, on) in lists(written) {
             for (i, target) in names.iter().enumerate() {
@@ -442,6 +447,7 @@ fn principal(name: &str, written: &config::Key) -> Principal {
         routes: patterns(&written.routes),
         endpoints: patterns(&written.endpoints),
         direct: written.direct,
+        explain: written.explain,
         expires: written.expires.map(Into::into),
         priority: written.priority,
         limits: written.limits.clone(),

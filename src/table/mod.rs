@@ -12,12 +12,17 @@ mod compile;
 mod compile_credential;
 mod compile_limit;
 mod compile_provider;
+mod compile_policy;
 mod compile_traces;
+mod decision;
+mod policy;
 mod provider;
 mod terms;
 
 pub use crate::config::{Limits, OnBreak, Times};
 pub use compile_limit::rules_of_key;
+pub use decision::{Candidate, Candidates, Decision, Reason};
+pub use policy::{Asked, Explained, Policies, Policy, Seen, Standing, Standings};
 pub use provider::{Dialect, Provider, Timeouts};
 pub use terms::{Hedge, Terms, merged};
 
@@ -55,6 +60,7 @@ pub struct RoutingTable {
     pub traces: Option<traces::Settings>,
     /// The config without its secrets, for the operator.
     pub redacted: serde_json::Value,
+    policies: Policies,
     routes: HashMap<String, Arc<Route>>,
     /// How requests are served that name `provider/model` themselves.
     direct_terms: Arc<Terms>,
@@ -71,6 +77,8 @@ pub struct Route {
     weights: Vec<usize>,
     /// Targets, then fallbacks.
     targets: Vec<TargetPattern>,
+    /// Rules, where it has any.
+    policy: Option<Policy>,
 }
 
 /// A target as written: its model may hold a star.
@@ -95,63 +103,22 @@ impl Target {
     }
 }
 
-/// A target that a request may come to.
-#[derive(Debug, Clone)]
-pub struct Candidate {
-    pub target: Target,
-    /// One of the route's own targets, not a fallback.
-    pub is_target: bool,
-    /// The failures of others that lead to it.
-    pub on: Kinds,
-    /// The config names its model in full: that the provider does not know it
-    /// is then no client's doing.
-    pub is_exact: bool,
-}
-
-/// Where a request may go, first choice first.
-#[derive(Debug)]
-pub struct Decision {
-    /// The alias that matched, for labels.
-    pub route: Arc<str>,
-    pub candidates: Vec<Candidate>,
-    pub terms: Arc<Terms>,
-}
-
-/// Why a model's name leads nowhere.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Why a request leads nowhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
     Unknown,
     NotAllowed,
     /// The name may be asked for, the route that it leads to may not be taken.
     RouteNotAllowed,
+    /// No target will do.
+    NoCandidate(Box<Reason>),
 }
 
 impl RoutingTable {
-    /// Decides where a request for `asked` goes; `seed` stands for chance.
-    ///
-    /// # Errors
-    /// When no route has that name, or this principal may not use it.
-    pub fn decide(&self, who: &Principal, asked: &str, seed: u64) -> Result<Decision, Refusal> {
-        let (route, star) = self.find(who, asked)?;
-        match route {
-            Found::Alias(route) => Ok(route.decide(star, seed)),
-            Found::Direct(target) => Ok(Decision {
-                route: DIRECT.into(),
-                candidates: vec![Candidate {
-                    target,
-                    is_target: true,
-                    on: Kinds::NONE,
-                    is_exact: false,
-                }],
-                terms: Arc::clone(&self.direct_terms),
-            }),
-        }
-    }
-
     /// May this principal ask for `asked`, and does it exist?
     ///
     /// # Errors
-    /// As [`RoutingTable::decide`].
+    /// As [`RoutingTable::find`].
     pub fn knows(&self, who: &Principal, asked: &str) -> Result<(), Refusal> {
         self.find(who, asked).map(|_| ())
     }
@@ -200,15 +167,21 @@ impl RoutingTable {
         })
     }
 
+    fn route(&self, alias: &str) -> Option<&Route> {
+        let mut wild = self.wildcards.iter().map(|(_, route)| route);
+        let exact = self.routes.get(alias);
+        exact.or_else(|| wild.find(|route| &*route.alias == alias)).map(|route| &**route)
+    }
+
     pub fn routes_len(&self) -> usize {
         self.routes.len() + self.wildcards.len()
     }
 
-    fn find<'a, 'n>(
-        &'a self,
-        who: &Principal,
-        asked: &'n str,
-    ) -> Result<(Found<'a>, &'n str), Refusal> {
+    /// What `asked` leads to.
+    ///
+    /// # Errors
+    /// When no route has that name, or this principal may not use it.
+    pub fn find<'a>(&'a self, who: &Principal, asked: &'a str) -> Result<Found<'a>, Refusal> {
         let by_alias = self.routes.get(asked).map(|route| (route, "")).or_else(|| {
             self.wildcards
                 .iter()
@@ -216,14 +189,14 @@ impl RoutingTable {
         });
         if let Some((route, star)) = by_alias {
             return match (who.may_use(asked), who.may_take(&route.alias)) {
-                (true, true) => Ok((Found::Alias(route), star)),
+                (true, true) => Ok(Found(Way::Alias(route, star))),
                 (true, false) => Err(Refusal::RouteNotAllowed),
                 (false, _) => Err(Refusal::NotAllowed),
             };
         }
         let target = self.direct(asked).ok_or(Refusal::Unknown)?;
         match (who.direct, who.may_take(DIRECT)) {
-            (true, true) => Ok((Found::Direct(target), "")),
+            (true, true) => Ok(Found(Way::Direct(target))),
             (true, false) => Err(Refusal::RouteNotAllowed),
             (false, _) => Err(Refusal::NotAllowed),
         }
@@ -239,13 +212,44 @@ impl RoutingTable {
     }
 }
 
-enum Found<'a> {
-    Alias(&'a Arc<Route>),
+/// Where a model's name leads.
+pub struct Found<'a>(Way<'a>);
+
+enum Way<'a> {
+    /// To a route, and what stands for its star.
+    Alias(&'a Route, &'a str),
     Direct(Target),
 }
 
+impl Found<'_> {
+    fn policy(&self) -> Option<&Policy> {
+        match &self.0 {
+            Way::Alias(route, _) => route.policy.as_ref(),
+            Way::Direct(_) => None,
+        }
+    }
+
+    /// All its targets, as they are listed or as chance has it.
+    fn listed(&self, table: &RoutingTable, seed: u64) -> Decision {
+        match &self.0 {
+            Way::Alias(route, star) => route.listed(star, seed),
+            Way::Direct(target) => Decision {
+                route: DIRECT.into(),
+                candidates: Candidates::new(vec![Candidate {
+                    target: target.clone(),
+                    is_target: true,
+                    on: Kinds::NONE,
+                    is_exact: false,
+                }]),
+                terms: Arc::clone(&table.direct_terms),
+                reason: Reason::default(),
+            },
+        }
+    }
+}
+
 impl Route {
-    fn decide(&self, star: &str, seed: u64) -> Decision {
+    fn listed(&self, star: &str, seed: u64) -> Decision {
         let choice = Choice {
             order: self.order,
             weights: &self.weights,
@@ -278,13 +282,16 @@ impl Route {
         }
         Decision {
             route: Arc::clone(&self.alias),
-            candidates,
+            candidates: Candidates::new(candidates),
             terms: Arc::clone(&self.terms),
+            reason: Reason::default(),
         }
     }
 }
 
 #[cfg(test)]
 mod credential_tests;
+#[cfg(test)]
+mod policy_tests;
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,7 @@
 use super::*;
 use crate::config::{self, Diagnostic};
-use crate::units::Pattern;
+use crate::features::Features;
+use crate::units::{Moment, Pattern};
 
 fn compile(text: &str) -> (Option<RoutingTable>, Vec<Diagnostic>) {
     let (config, problems) = config::load(text);
@@ -36,8 +37,42 @@ fn who(models: &[&str], direct: bool) -> Principal {
     }
 }
 
+/// Nothing is known of any target.
+struct Nobody;
+
+impl Standings for Nobody {
+    fn of(&self, _: &str, _: &str, _: bool) -> Standing {
+        Standing::default()
+    }
+
+    fn last(&self, _: u64) -> Option<Arc<str>> {
+        None
+    }
+}
+
+fn decided(
+    table: &RoutingTable,
+    who: &Principal,
+    model: &str,
+    seed: u64,
+) -> Result<Decision, Refusal> {
+    let found = table.find(who, model)?;
+    let asked = Asked {
+        who,
+        model,
+        tags: &BTreeMap::new(),
+        features: &Features::default(),
+        hard: false,
+        conversation: None,
+        now: Moment(0),
+        seed,
+        standings: &Nobody,
+    };
+    table.decide(&found, &asked)
+}
+
 fn sent(table: &RoutingTable, who: &Principal, asked: &str) -> Result<Vec<String>, Refusal> {
-    let decision = table.decide(who, asked, 1)?;
+    let decision = decided(table, who, asked, 1)?;
     let names = decision
         .candidates
         .iter()
@@ -158,11 +193,9 @@ fn the_seed_decides_a_weighted_route() {
     let table = compile(TWO).0.unwrap();
     let all = who(&["*"], false);
     let first = |seed| {
-        table.decide(&all, "even", seed).unwrap().candidates[0]
-            .target
-            .provider
-            .name
-            .to_string()
+        let decision = decided(&table, &all, "even", seed).unwrap();
+        let first = decision.candidates.iter().next().unwrap();
+        first.target.provider.name.to_string()
     };
     let a = (0..1000).filter(|seed| first(*seed) == "a").count();
     assert!((680..820).contains(&a), "{a}");

@@ -1,5 +1,6 @@
 //! What is told about one request, and the closed sets of how it can end.
 
+use crate::features::Features;
 use crate::chat::Usage;
 use crate::ledger::UsageSource;
 use crate::units::MicroUsd;
@@ -35,6 +36,12 @@ pub struct Record {
     pub path: &'static str,
     /// The alias, as the config spells it, that matched. `None` when none did.
     pub route: Option<Arc<str>>,
+    /// The rule of the route that chose.
+    pub rule: Option<Arc<str>>,
+    /// Why it went where it went, in one line, where there was a choice.
+    pub decision: Option<Arc<str>>,
+    /// What was known of it for that.
+    pub features: Option<Arc<Features>>,
     /// The name of the client's key.
     pub key: Option<Arc<str>>,
     /// The metadata of the client's key.
@@ -111,6 +118,9 @@ impl Default for Record {
             method: String::new(),
             path: "other",
             route: None,
+            rule: None,
+            decision: None,
+            features: None,
             key: None,
             metadata: Arc::default(),
             user: None,

@@ -31,6 +31,8 @@ pub struct Reader {
     /// Anthropic tells the prompt at the start and the rest at the end.
     counts: Counts,
     last: Option<Report>,
+    /// What was told is of the start of an answer, and more is to come.
+    is_of_start: bool,
 }
 
 impl Reader {
@@ -49,8 +51,13 @@ impl Reader {
             Speech::OpenAi => chat(&value),
             Speech::Responses => value.get("response").and_then(responses),
             Speech::Anthropic => {
-                let message = value.get("message").unwrap_or(&value);
-                message.get("usage").and_then(|usage| self.counted(usage))
+                let start = value.get("message");
+                let usage = start.unwrap_or(&value).get("usage");
+                let found = usage.and_then(|usage| self.counted(usage));
+                if found.is_some() {
+                    self.is_of_start = start.is_some();
+                }
+                found
             }
         };
         self.last = found.or(self.last);
@@ -60,6 +67,12 @@ impl Reader {
     /// What the stream has told so far; the last word counts.
     pub fn report(&self) -> Option<Report> {
         self.last
+    }
+
+    /// Whether the last word was the first as well, of an answer that had only
+    /// begun: the prompt is told, and nothing of what followed.
+    pub const fn is_of_start(&self) -> bool {
+        self.is_of_start
     }
 
     fn counted(&mut self, usage: &Value) -> Option<Report> {

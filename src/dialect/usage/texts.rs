@@ -25,6 +25,30 @@ const FORMAL: [&str; 15] = [
     "item_id",
 ];
 
+/// Members of an answer that are no part of what the model generated: what tools
+/// of the provider's found, what is said about it, and what is no text.
+const NOT_SAID: [&str; 10] = [
+    "annotations",
+    "citations",
+    "data",
+    "encrypted_content",
+    "logprobs",
+    "output",
+    "outputs",
+    "result",
+    "results",
+    "tools",
+];
+
+/// What a request gives to a model to read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Asked {
+    pub text: String,
+    pub images: u64,
+    /// Bytes of sounds, as they are written: in base64.
+    pub sound: u64,
+}
+
 /// All that was said in a stream's events, one after the other.
 pub fn of_events(speech: Speech, events: &[u8]) -> String {
     let mut said = String::new();
@@ -73,10 +97,15 @@ pub fn of_body(body: &[u8]) -> String {
     said
 }
 
-/// All that a request gives to a model to read, and how many images.
-pub fn of_request(body: &[u8]) -> (String, u64) {
-    let mut read = String::new();
-    let mut images = 0;
+/// The texts of a request of which only the beginning is there, with the marks
+/// and names of its JSON: a little more than it gives to read.
+pub fn of_cut_request(sample: &[u8]) -> String {
+    String::from_utf8_lossy(&json::unescaped(sample)).into_owned()
+}
+
+/// All that a request gives to a model to read.
+pub fn of_request(body: &[u8]) -> Asked {
+    let mut read = Asked::default();
     let value = json::lenient::<Value>(body).unwrap_or_default();
     for place in [
         "messages",
@@ -88,44 +117,59 @@ pub fn of_request(body: &[u8]) -> (String, u64) {
         "functions",
         "response_format",
     ] {
-        asked(value.get(place), &mut read, &mut images);
+        asked(value.get(place), &mut read);
     }
-    (read, images)
+    read
 }
 
 fn collect(value: Option<&Value>, said: &mut String) {
     match value {
         Some(Value::String(text)) => said.push_str(text),
         Some(Value::Array(all)) => all.iter().for_each(|one| collect(Some(one), said)),
-        Some(Value::Object(map)) => each(map, |value| collect(Some(value), said)),
+        Some(Value::Object(map)) => {
+            let kind = map.get("type").and_then(Value::as_str).unwrap_or_default();
+            // What a tool that the provider ran has found.
+            if kind.ends_with("_tool_result") {
+                return;
+            }
+            let is_said = |name: &str| !NOT_SAID.contains(&name);
+            each(map, is_said, |value| collect(Some(value), said));
+        }
         _ => {}
     }
 }
 
-fn each(map: &Map<String, Value>, mut see: impl FnMut(&Value)) {
+/// Shows the members that are no formality and that `is_meant`.
+fn each(map: &Map<String, Value>, is_meant: impl Fn(&str) -> bool, mut see: impl FnMut(&Value)) {
     let telling = map
         .iter()
-        .filter(|(name, _)| !FORMAL.contains(&name.as_str()));
+        .filter(|(name, _)| !FORMAL.contains(&name.as_str()) && is_meant(name));
     telling.for_each(|(_, value)| see(value));
 }
 
-fn asked(value: Option<&Value>, read: &mut String, images: &mut u64) {
+fn asked(value: Option<&Value>, read: &mut Asked) {
     match value {
         Some(Value::String(text)) => {
-            read.push_str(text);
-            read.push('\n');
+            read.text.push_str(text);
+            read.text.push('\n');
         }
         // Tokens in place of a text: about four bytes each.
-        Some(Value::Number(_)) => read.push_str(" one"),
-        Some(Value::Array(all)) => all.iter().for_each(|one| asked(Some(one), read, images)),
+        Some(Value::Number(_)) => read.text.push_str(" one"),
+        Some(Value::Array(all)) => all.iter().for_each(|one| asked(Some(one), read)),
         Some(Value::Object(map)) => {
             let is_image = map.contains_key("image_url")
                 || map.get("type").is_some_and(|kind| kind == "image");
             if is_image {
-                *images = images.saturating_add(1);
+                read.images = read.images.saturating_add(1);
                 return;
             }
-            each(map, |value| asked(Some(value), read, images));
+            if let Some(sound) = map.get("input_audio") {
+                let written = sound.get("data").and_then(Value::as_str);
+                let bytes = written.map_or(0, |data| data.len() as u64);
+                read.sound = read.sound.saturating_add(bytes);
+                return;
+            }
+            each(map, |_| true, |value| asked(Some(value), read));
         }
         _ => {}
     }
@@ -153,8 +197,38 @@ mod tests {
     fn what_a_request_gives_to_read() {
         let body = br#"{"model":"m","messages":[{"role":"user","content":[{"type":"text","text":"hi"},
             {"type":"image_url","image_url":{"url":"data:image/png;base64,AAAA"}}]}],"user":"u","temperature":1}"#;
-        assert_eq!(of_request(body), ("hi\n".to_owned(), 1));
-        assert_eq!(of_request(br#"{"input":[1,2,3]}"#).0, " one one one");
-        assert_eq!(of_body(br#"{"content":[{"type":"text","text":"x"}]}"#), "x");
+        let expected = Asked {
+            text: "hi\n".to_owned(),
+            images: 1,
+            sound: 0,
+        };
+        assert_eq!(of_request(body), expected);
+        assert_eq!(of_request(br#"{"input":[1,2,3]}"#).text, " one one one");
+        let sound = br#"{"messages":[{"content":[{"type":"input_audio","input_audio":{"data":"AAAA","format":"wav"}}]}]}"#;
+        let asked = of_request(sound);
+        assert_eq!((asked.text.as_str(), asked.sound), ("", 4));
+    }
+
+    #[test]
+    fn what_a_cut_request_gives_to_read_has_no_escapes() {
+        let cut = br#"{"messages":[{"content":"a\n\u4e2d\u65"#;
+        let text = of_cut_request(cut);
+        assert!(text.contains("a\n\u{4e2d}"), "{text}");
+    }
+
+    #[test]
+    fn only_what_a_model_generated_was_said() {
+        let anthropic = br#"{"content":[{"type":"text","text":"x","citations":[{"cited_text":"no"}]},
+            {"type":"web_search_tool_result","content":[{"title":"no"}]},
+            {"type":"tool_use","id":"t","name":"f","input":{"a":"b"}}]}"#;
+        let mut said: Vec<_> = of_body(anthropic).chars().collect();
+        said.sort_unstable();
+        assert_eq!(said, ['b', 'f', 'x']);
+        let chat = br#"{"choices":[{"message":{"content":"x","audio":{"data":"no"}},
+            "logprobs":{"content":[{"token":"no"}]}}]}"#;
+        assert_eq!(of_body(chat), "x");
+        let found = br#"{"output":[{"type":"file_search_call","results":[{"text":"no"}]},
+            {"type":"message","content":[{"type":"output_text","text":"x","annotations":[{"url":"no"}]}]}]}"#;
+        assert_eq!(of_body(found), "x");
     }
 }

@@ -65,6 +65,7 @@ impl Rights {
             routes: patterns(&self.routes),
             endpoints: patterns(&self.endpoints),
             direct: self.direct,
+            explain: false,
             expires,
             priority: self.priority,
             limits: self.limits.clone(),

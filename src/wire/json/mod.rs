@@ -27,6 +27,7 @@ pub use error::{ScanError, ScanErrorKind};
 pub use mend::{lenient, mended};
 pub use scan::scan;
 pub use splice::{Edit, SpliceError, Spliced, append_members, splice, write_string};
+pub use text::unescaped;
 
 use std::borrow::Cow;
 

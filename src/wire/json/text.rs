@@ -176,6 +176,12 @@ pub(super) fn same(raw: &[u8], escaped: bool, plain: &[u8]) -> bool {
     }
 }
 
+/// Any part of a document with its escapes resolved, whatever they stand in and
+/// wherever it was cut. For counting, not for reading.
+pub fn unescaped(raw: &[u8]) -> Cow<'_, [u8]> {
+    unescape(raw, raw.contains(&b'\\'))
+}
+
 /// The text of a scanned string without its escapes.
 pub(super) fn unescape(raw: &[u8], escaped: bool) -> Cow<'_, [u8]> {
     if !escaped {
