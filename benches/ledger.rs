@@ -91,6 +91,7 @@ impl Names {
             bound: MicroUsd(10_000),
             input_bound: 2_000,
             output_bound: 4_000,
+            targets: Arc::default(),
         }
     }
 

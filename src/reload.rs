@@ -4,8 +4,9 @@
 //! all of it is good. Requests in flight keep the table that they started
 //! with. What only a start can change (listeners, threads) is said in the log.
 
+use crate::admission::Rule;
 use crate::config::{self, Config, Diagnostic};
-use crate::gateway::Accounts;
+use crate::gateway::{Accounts, Coming};
 use crate::ledger::AskError;
 use crate::route::standing::Board;
 use crate::table::RoutingTable;
@@ -206,14 +207,12 @@ impl Reloader {
             Err(problems) => return self.reject(&problems),
         };
         table.version = current.version + 1;
-        if let Err(reason) = self.take_up(&current, &table) {
+        let table = Arc::new(table);
+        if let Err(reason) = self.publish(&current, &table) {
             let text = format!("what new limits have spent cannot be read: {reason}");
-            let hint = "the ledger has to be readable";
+            let hint = "the ledger has to be readable, and to be written";
             return self.reject(&[Diagnostic::error(config::Path::root(), text).hint(hint)]);
         }
-        let table = Arc::new(table);
-        // First of all: whoever sees the metrics move may rely on the table.
-        self.table.store(Arc::clone(&table));
         announce(&self.metrics, &self.board, &table);
         self.metrics.reload(true);
         operator_log::set_level(config.log.level.into());
@@ -227,12 +226,20 @@ impl Reloader {
         );
     }
 
-    /// Limits that come with a table count what was used before it.
-    fn take_up(&self, old: &RoutingTable, new: &RoutingTable) -> Result<(), AskError> {
-        let old = old.all_rules();
-        let mut fresh = new.all_rules();
-        fresh.retain(|rule| !old.iter().any(|other| other.counts_as(rule)));
-        self.accounts.restore(&fresh)
+    /// Puts a table in force. Limits that come with it count what was used before
+    /// it, by those too who are under way; one that the ledger cannot tell of
+    /// would let its budget be spent again, so it does not come.
+    fn publish(&self, old: &RoutingTable, new: &Arc<RoutingTable>) -> Result<(), AskError> {
+        let (old, all) = (old.all_rules(), new.all_rules());
+        let is_fresh = |rule: &&Arc<Rule>| !old.iter().any(|other| other.counts_as(rule));
+        let coming = Coming {
+            fresh: all.iter().filter(is_fresh).cloned().collect(),
+            all: &all,
+            version: new.version,
+        };
+        // First of all: whoever sees the metrics move may rely on the table.
+        self.accounts
+            .take_up(&coming, || self.table.store(Arc::clone(new)))
     }
 
     fn warn_of_restart(&self, old: &Config, new: &Config) {

@@ -107,6 +107,61 @@ impl Hold {
         Ok(())
     }
 
+    /// Reserves `load` in one counter, whether it has so much left or not: of a
+    /// request that was under way before its rule. The fleet is told later.
+    pub(super) fn adopted(
+        mut charge: Charge,
+        fleet: Option<&Arc<Fleet>>,
+        load: &Load,
+        now: Moment,
+    ) -> Self {
+        let rule = Arc::clone(&charge.rule);
+        let mut unlimited = Rule::clone(&rule);
+        unlimited.allowance.amount = u64::MAX;
+        charge.rule = Arc::new(unlimited);
+        let mut charges = vec![charge];
+        let mut journal = fleet.map(|fleet| fleet.lock());
+        let standing = reserve(&mut charges, load, now).unwrap_or_default();
+        for charge in &mut charges {
+            charge.rule = Arc::clone(&rule);
+        }
+        if let Some(journal) = &mut journal {
+            journal.spend(&mut charges, load);
+        }
+        drop(journal);
+        let share = |fleet: &Arc<Fleet>| {
+            Box::new(Share {
+                fleet: Arc::clone(fleet),
+                places: Vec::new(),
+                member: String::new(),
+                is_placed: true,
+            })
+        };
+        Self {
+            charges,
+            slots: Vec::new(),
+            bound: *load,
+            standing,
+            share: fleet.map(share),
+        }
+    }
+
+    /// As [`Self::extend`], as far as this gateway knows; the fleet is told later.
+    ///
+    /// # Errors
+    ///
+    /// When a rule has not enough left. The hold is as it was.
+    pub fn extend_here(&mut self, more: &Load, now: Moment) -> Result<(), Refusal> {
+        let Some(share) = &self.share else {
+            return self.grow(more, now);
+        };
+        let fleet = Arc::clone(&share.fleet);
+        let mut journal = fleet.lock();
+        self.grow(more, now)?;
+        journal.spend(&mut self.charges, more);
+        Ok(())
+    }
+
     /// As [`Self::extend`], in memory.
     pub(super) fn grow(&mut self, more: &Load, now: Moment) -> Result<(), Refusal> {
         self.standing = reserve(&mut self.charges, more, now)?;

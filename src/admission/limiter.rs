@@ -214,10 +214,10 @@ impl Limiter {
         Ok((slots, now))
     }
 
-    /// Counts what the ledger knows of before this process began, at the time of
-    /// its admission, under all rules that count the request. No limit is asked:
-    /// it is used already. Of what a process that died had under way nobody knows
-    /// where it was: it counts under every rule of targets that it may be of.
+    /// Counts what was used already, at the time of its admission, under all
+    /// rules that count the request. No limit is asked. Of what nobody knows where
+    /// it was (no target, and more than a request), it counts under every rule of
+    /// targets that it may be of.
     pub fn record(&self, rules: &[Arc<Rule>], subject: &Subject<'_>, used: &Load, at: Moment) {
         // A request that used nothing was nowhere.
         let is_lost = *used
@@ -234,6 +234,72 @@ impl Limiter {
                 counter.lock().tally.record(counter.window, used, at);
             }
         }
+    }
+
+    /// As [`Self::record`], of what was used by one of these, nobody knows which:
+    /// each counter that may count it does, once.
+    pub fn presume<'a>(
+        &self,
+        rules: &[Arc<Rule>],
+        subjects: impl IntoIterator<Item = Subject<'a>> + Clone,
+        used: &Load,
+        at: Moment,
+    ) {
+        for rule in rules {
+            let used = used.of(rule.allowance.measure);
+            if used == 0 {
+                continue;
+            }
+            for (counter, _) in self.distinct(rule, subjects.clone(), at) {
+                counter.lock().tally.record(counter.window, used, at);
+            }
+        }
+    }
+
+    /// Reserves what a request may use that was under way before this rule came:
+    /// once in each counter that counts any of its subjects, with the places of
+    /// these. No limit is asked. `now`: it is reserved at this time.
+    pub fn adopt<'a>(
+        &self,
+        rule: &Arc<Rule>,
+        subjects: impl IntoIterator<Item = Subject<'a>>,
+        load: &Load,
+        now: Moment,
+    ) -> Vec<(Hold, Vec<usize>)> {
+        let subjects: Vec<_> = subjects.into_iter().collect();
+        let found = self.distinct(rule, subjects.iter().copied(), now);
+        let adopted = |(counter, of): (Arc<Counter>, Vec<usize>)| {
+            let mut charge = Charge::new(Arc::clone(rule), counter);
+            let one = of.first().and_then(|at| subjects.get(*at));
+            if let (Some(one), true) = (one, self.fleet.is_some()) {
+                charge.name = Some(Key::of(rule, one).as_str().into());
+            }
+            let hold = Hold::adopted(charge, self.fleet.as_ref(), load, now);
+            (hold, of)
+        };
+        found.into_iter().map(adopted).collect()
+    }
+
+    /// The counters that count any of these, each once, with the places of whom
+    /// it counts.
+    fn distinct<'a>(
+        &self,
+        rule: &Rule,
+        subjects: impl IntoIterator<Item = Subject<'a>>,
+        now: Moment,
+    ) -> Vec<(Arc<Counter>, Vec<usize>)> {
+        let mut found: Vec<(Arc<Counter>, Vec<usize>)> = Vec::new();
+        for (at, subject) in subjects.into_iter().enumerate() {
+            if !rule.counts(&subject) {
+                continue;
+            }
+            let counter = self.counter(rule, &subject, now);
+            match found.iter_mut().find(|(known, _)| known.id == counter.id) {
+                Some((_, of)) => of.push(at),
+                None => found.push((counter, vec![at])),
+            }
+        }
+        found
     }
 
     /// What is left of the rules that have one allowance for all, in their order.
@@ -259,8 +325,8 @@ impl Limiter {
         found.into_iter().map(look).collect()
     }
 
-    /// Forgets what was counted of a rule that no request is under: before it is
-    /// [recorded](Self::record) anew.
+    /// Forgets what was counted of a rule, before it is [recorded](Self::record)
+    /// anew. Requests that were let in under it settle what nobody sees.
     pub fn forget(&self, rule: &Rule) {
         self.memory.forget(&Key::of_rule(rule));
     }

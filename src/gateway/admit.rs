@@ -4,12 +4,13 @@
 use super::bill::{self, Bill, Desk, Extent, Names, Prompt, longest_within};
 use super::entry::Entry;
 use super::intake::Call;
+use super::open::{self, Ending, Open, Outlook};
 use super::{Ctx, Gateway, Stop, vigil};
 use crate::admission::{Clock, Hold, Limiter, Refusal, Rule, Why};
 use crate::chat::Request;
 use crate::error::{ErrorKind, GatewayError};
 use crate::identity::Principal;
-use crate::ledger::{Intent, Ledger, Need};
+use crate::ledger::{Intent, Ledger, Need, Targets};
 use crate::meter::{Price, Size};
 use crate::table::{Candidate, Decision, Target, rules_of_key};
 use crate::units::{Measure, MicroUsd, Moment, Window};
@@ -23,6 +24,7 @@ const SHORTEST: u64 = 16;
 /// Whatever counts, for all requests and beyond any table.
 pub struct Accounts {
     pub limiter: Limiter,
+    pub open: Open,
     pub clock: Clock,
     pub ledger: Arc<Ledger>,
     /// Whether requests are served while the ledger cannot be written.
@@ -41,12 +43,38 @@ pub async fn run(
     session: &mut Session,
     ctx: &mut Ctx,
     who: &Principal,
-    (call, request, body): (&Call, &Request, &Bytes),
+    asks: (&Call, &Request, &Bytes),
     decision: &mut Decision,
 ) -> Result<Option<u64>, Stop> {
+    loop {
+        let outlook = gateway.accounts.open.outlook(ctx.table.version);
+        let admitted = once(gateway, session, ctx, who, asks, decision, &outlook).await?;
+        if let Admitted::Now(clamped) = admitted {
+            return Ok(clamped);
+        }
+    }
+}
+
+/// What came of one try.
+enum Admitted {
+    /// With the longest answer, where it is shorter than asked.
+    Now(Option<u64>),
+    /// Limits came in the meantime: they have to be asked too.
+    Outdated,
+}
+
+async fn once(
+    gateway: &Gateway,
+    session: &mut Session,
+    ctx: &mut Ctx,
+    who: &Principal,
+    (call, request, body): (&Call, &Request, &Bytes),
+    decision: &mut Decision,
+    outlook: &Outlook,
+) -> Result<Admitted, Stop> {
     let now = gateway.accounts.clock.now();
     let names = names(ctx, who, call, decision);
-    let rules = rules(ctx, who);
+    let rules = rules(ctx, who, outlook);
     let size = Size::of(body);
     let extent = Extent {
         operation: call.operation,
@@ -98,8 +126,19 @@ pub async fn run(
         false => Need::Durable,
     };
     let bill = asked.open(hold, time);
-    record(gateway, session, ctx, (bill, need), request).await?;
-    Ok(clamped)
+    let targets = targets(decision);
+    match record(
+        gateway,
+        session,
+        ctx,
+        (bill, need, targets, outlook),
+        request,
+    )
+    .await?
+    {
+        true => Ok(Admitted::Now(clamped)),
+        false => Ok(Admitted::Outdated),
+    }
 }
 
 /// Reserves what the request may use; and when that was.
@@ -119,24 +158,28 @@ async fn reserve(
     Ok(reserved.map(|hold| (hold, desk.now)))
 }
 
-/// Writes the request down; nothing may be sent before.
+/// Writes the request down; nothing may be sent before. Not where limits came in
+/// the meantime: then nothing is held either.
 async fn record(
     gateway: &Gateway,
     session: &mut Session,
     ctx: &mut Ctx,
-    (mut bill, need): (Bill, Need),
+    (mut bill, need, targets, outlook): (Bill, Need, Targets, &Outlook),
     request: &Request,
-) -> Result<(), Stop> {
+) -> Result<bool, Stop> {
     let accounts = &gateway.accounts;
-    let id = accounts.ledger.next_id();
-    let intent = intent(id, ctx, &bill, request);
+    let Some(place) = Place::take(accounts, &bill, &targets, outlook) else {
+        bill.void();
+        return Ok(false);
+    };
+    let intent = intent((place.id, targets), ctx, &bill, request);
     let begun = vigil::watch(session, ctx, accounts.ledger.begin(intent, need)).await;
     match begun {
         Ok(Ok(())) => {
             let bound = bill.reserved();
-            bill.entry = Some(Entry::new(id, bound, Arc::clone(accounts)));
+            bill.entry = Some(Entry::new(place.keep(), bound, Arc::clone(accounts)));
             ctx.bill = Some(bill);
-            Ok(())
+            Ok(true)
         }
         Ok(Err(unavailable)) => {
             bill.void();
@@ -151,7 +194,47 @@ async fn record(
     }
 }
 
-fn intent(id: u64, ctx: &Ctx, bill: &Bill, request: &Request) -> Intent {
+/// A request's place among those under way, which it leaves unless it begins.
+struct Place<'a> {
+    accounts: &'a Accounts,
+    id: u64,
+    is_kept: bool,
+}
+
+impl<'a> Place<'a> {
+    fn take(
+        accounts: &'a Accounts,
+        bill: &Bill,
+        targets: &Targets,
+        outlook: &Outlook,
+    ) -> Option<Self> {
+        let names = (bill.names.clone(), Arc::clone(targets));
+        let rules = Arc::clone(&bill.rules);
+        let request = open::Request::new(names, rules, bill.time, bill.reserved());
+        let id = accounts.open.enter(&accounts.ledger, outlook, request)?;
+        Some(Self {
+            accounts,
+            id,
+            is_kept: false,
+        })
+    }
+
+    /// From here on the entry leaves for it.
+    fn keep(mut self) -> u64 {
+        self.is_kept = true;
+        self.id
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        if !self.is_kept {
+            self.accounts.open.leave(self.id, Ending::Void);
+        }
+    }
+}
+
+fn intent((id, targets): (u64, Targets), ctx: &Ctx, bill: &Bill, request: &Request) -> Intent {
     let reserved = bill.reserved();
     let names = &bill.names;
     Intent {
@@ -170,7 +253,18 @@ fn intent(id: u64, ctx: &Ctx, bill: &Bill, request: &Request) -> Intent {
         bound: reserved.cost,
         input_bound: reserved.input_tokens,
         output_bound: reserved.output_tokens,
+        targets,
     }
+}
+
+/// Whom it may be sent to.
+fn targets(decision: &Decision) -> Targets {
+    let candidates = decision.candidates.iter();
+    let target = |candidate: &Candidate| {
+        let Target { provider, model } = &candidate.target;
+        (Arc::clone(&provider.name), model.as_str().into())
+    };
+    candidates.map(target).collect()
 }
 
 fn names(ctx: &Ctx, who: &Principal, call: &Call, decision: &Decision) -> Names {
@@ -184,11 +278,14 @@ fn names(ctx: &Ctx, who: &Principal, call: &Call, decision: &Decision) -> Names 
     }
 }
 
-fn rules(ctx: &Ctx, who: &Principal) -> Arc<[Arc<Rule>]> {
-    if who.limits.is_empty() {
+/// Those of its table and its key, and those that came since.
+fn rules(ctx: &Ctx, who: &Principal, outlook: &Outlook) -> Arc<[Arc<Rule>]> {
+    if who.limits.is_empty() && outlook.came.is_empty() {
         return Arc::clone(&ctx.table.rules);
     }
     let own = rules_of_key(&who.name, &who.limits);
+    let came = outlook.came.iter().cloned();
+    let own = own.into_iter().chain(came);
     ctx.table.rules.iter().cloned().chain(own).collect()
 }
 

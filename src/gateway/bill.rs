@@ -362,7 +362,7 @@ impl Bill {
         if lacking != Load::default() {
             self.hold.extend(&lacking, desk.now).await?;
             if let Some(entry) = &mut self.entry {
-                entry.grow(*self.hold.bound());
+                entry.grow(&lacking, desk.now)?;
             }
         }
         Ok(Cover {

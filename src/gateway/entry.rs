@@ -6,9 +6,11 @@
 //! same by the hold that is dropped with it.
 
 use super::Accounts;
-use crate::admission::Load;
+use super::open::Ending;
+use crate::admission::{Load, Refusal};
 use crate::ledger::Settlement;
 use crate::telemetry::Outcome;
+use crate::units::Moment;
 use std::sync::Arc;
 
 /// An intent that has to be settled.
@@ -28,9 +30,17 @@ impl Entry {
         }
     }
 
-    /// More is reserved for it: so much in all.
-    pub const fn grow(&mut self, bound: Load) {
-        self.bound = bound;
+    /// So much more is reserved for it. Limits that came since it was let in have
+    /// to have it too.
+    ///
+    /// # Errors
+    /// When one of those has not enough left.
+    pub fn grow(&mut self, more: &Load, now: Moment) -> Result<(), Refusal> {
+        self.bound = self.bound.plus(more);
+        match &self.accounts {
+            Some(accounts) => accounts.open.grow(self.id, more, now),
+            None => Ok(()),
+        }
     }
 
     /// Its number in the ledger.
@@ -41,7 +51,7 @@ impl Entry {
     /// Writes down what became of it.
     pub fn settle(mut self, settlement: Settlement) {
         if let Some(accounts) = self.accounts.take() {
-            accounts.ledger.settle(settlement);
+            end(&accounts, self.id, settlement);
         }
     }
 
@@ -62,17 +72,26 @@ impl Drop for Entry {
     fn drop(&mut self) {
         if let Some(accounts) = self.accounts.take() {
             log::error!(entry = self.id; "a request ended unsettled, and is charged at its bound");
-            accounts.ledger.settle(self.at_its_bound());
+            end(&accounts, self.id, self.at_its_bound());
         }
     }
+}
+
+/// The ledger first: what is neither there nor among the open ones is lost to
+/// limits that come now.
+fn end(accounts: &Accounts, id: u64, settlement: Settlement) {
+    let ending = Ending::of(&settlement);
+    accounts.ledger.settle(settlement);
+    accounts.open.leave(id, ending);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::admission::{Clock, Limiter};
+    use crate::gateway::Open;
     use crate::ledger::{Durability, Intent, Ledger, MEMORY, Need, Settings};
-    use crate::units::{MicroUsd, Moment};
+    use crate::units::MicroUsd;
 
     fn accounts() -> Arc<Accounts> {
         let settings = Settings {
@@ -85,6 +104,7 @@ mod tests {
         let (ledger, _) = Ledger::open(settings).unwrap();
         Arc::new(Accounts {
             limiter: Limiter::new(),
+            open: Open::default(),
             clock: Clock::starting(Moment(0)),
             ledger: Arc::new(ledger),
             buffers: true,
@@ -108,6 +128,7 @@ mod tests {
             bound: MicroUsd(7),
             input_bound: 3,
             output_bound: 4,
+            targets: Arc::default(),
         }
     }
 

@@ -26,6 +26,7 @@ mod heard;
 mod held;
 mod intake;
 mod models;
+mod open;
 mod passing;
 mod phases;
 mod race;
@@ -51,6 +52,8 @@ mod watch;
 
 pub use admit::Accounts;
 pub use ctx::Ctx;
+pub use open::Open;
+pub use restore::Coming;
 
 use crate::chat;
 use crate::error::{ErrorKind, GatewayError};

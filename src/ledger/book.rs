@@ -1,6 +1,7 @@
 //! Rows: what an intent, a settlement and its part of the hour's sums look like
 //! in the tables. Everything is written in [`Book::transaction`].
 
+use super::counts::Counts;
 use super::entry::{Attempt, Intent, Settlement, UsageSource};
 use super::names::Names;
 use super::schema::USAGE;
@@ -131,6 +132,7 @@ pub(super) struct Book<'c> {
     repricing: Statement<'c>,
     rollup: Statement<'c>,
     state: Statement<'c>,
+    counts: Counts<'c>,
 }
 
 /// `INSERT INTO table (before, usage, after) VALUES (?, ...)`.
@@ -188,6 +190,7 @@ impl<'c> Book<'c> {
                  WHERE id = ?1), ?2, ?3, ?4, ?5, ?6, ?7, ?8",
             )?,
             rollup: prepare(&rollup())?,
+            counts: Counts::new(connection)?,
             state: prepare(
                 "UPDATE state SET settled_through = ?, latest = max(latest, ?) WHERE one = 1",
             )?,
@@ -252,7 +255,7 @@ impl<'c> Book<'c> {
             amount(intent.input_bound),
             amount(intent.output_bound),
         ])?;
-        Ok(())
+        self.counts.begin(intent)
     }
 
     /// Writes a settlement with its attempts, and adds it to its hour.
@@ -285,6 +288,7 @@ impl<'c> Book<'c> {
         for share in &parts.shares {
             self.share(subject, settlement.id, served.outcome, share)?;
         }
+        self.counts.settle(subject, settlement)?;
         Ok(Settled::Now)
     }
 
@@ -441,9 +445,8 @@ impl<'c> Book<'c> {
 
     /// Writes up to which intent all are settled, and the latest time seen.
     pub fn state(&mut self, settled_through: u64, latest: Moment) -> rusqlite::Result<()> {
-        self.state
-            .execute([int(settled_through), int(latest.0)])
-            .map(drop)
+        self.state.execute([int(settled_through), int(latest.0)])?;
+        self.counts.through(settled_through)
     }
 }
 

@@ -6,6 +6,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Providers, each with what it calls the model.
+pub type Targets = Arc<[(Arc<str>, Arc<str>)]>;
+
+/// The outcome of a request that was served.
+pub(super) const SERVED: &str = "ok";
+
 /// A request that is about to be sent somewhere.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Intent {
@@ -31,6 +37,9 @@ pub struct Intent {
     pub bound: MicroUsd,
     pub input_bound: u64,
     pub output_bound: u64,
+    /// Whom it may be sent to. Kept until it is settled: should the process die,
+    /// limits of each of them count it.
+    pub targets: Targets,
 }
 
 /// How a number of tokens came to be known.
@@ -112,6 +121,12 @@ pub struct Settlement {
 }
 
 impl Settlement {
+    /// Whether nothing came of it: nobody was asked, and nothing was answered
+    /// here. No limit counts it.
+    pub fn is_void(&self) -> bool {
+        self.attempts.is_empty() && self.outcome != SERVED && self.source != UsageSource::Recovered
+    }
+
     /// Of a request for which nothing was sent to anybody.
     pub fn of_nothing(id: u64, outcome: &'static str) -> Self {
         Self {

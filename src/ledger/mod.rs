@@ -11,6 +11,7 @@
 
 mod book;
 mod checkpoint;
+mod counts;
 mod database;
 mod entry;
 pub mod keys;
@@ -31,12 +32,12 @@ mod writer;
 mod tests;
 
 pub use database::{Durability, MEMORY, OpenError, place};
-pub use entry::{Attempt, Intent, Settlement, UsageSource};
+pub use entry::{Attempt, Intent, Settlement, Targets, UsageSource};
 pub use query::{Answer, By, Filter, Question, Row, moment};
 pub use queue::{Health, Need, Unavailable};
 pub use recovery::{RECOVERED, Recovery};
 pub use reprice::{Change, Changes, Mode, Period, Priced, reprice};
-pub use used::{Horizon, Used};
+pub use used::{Certainty, Horizon, Mark, Used};
 pub use view::{AskError, Reader, View};
 
 use queue::{Item, Queue};
@@ -45,6 +46,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 use tokio::sync::oneshot;
 use writer::{Fitness, Writer};
@@ -172,6 +174,29 @@ impl Ledger {
         let (told, written) = oneshot::channel();
         self.queue.add(Item::Flush(told));
         written.await.map_err(|_| Unavailable::Closed)
+    }
+
+    /// As [`Self::flush`], for who may block.
+    ///
+    /// # Errors
+    /// When it was not written in this time, or never will be.
+    pub fn flush_within(&self, within: Duration) -> Result<(), Unavailable> {
+        let (tell, told) = std::sync::mpsc::sync_channel(1);
+        self.queue.add(Item::Read(Box::new(move |_| {
+            let _ = tell.send(());
+        })));
+        told.recv_timeout(within).map_err(|why| match why {
+            RecvTimeoutError::Disconnected => Unavailable::Closed,
+            RecvTimeoutError::Timeout => {
+                let failing = self.health().failing;
+                Unavailable::Failing(failing.unwrap_or_else(|| "it takes too long".into()))
+            }
+        })
+    }
+
+    /// The last id that was given.
+    pub fn last_id(&self) -> u64 {
+        self.next.load(Ordering::Relaxed).saturating_sub(1)
     }
 
     /// Asks the ledger while it is written. Blocks for as long as it reads, but

@@ -6,6 +6,9 @@
 //! they change in the same transaction, and stay. Whatever is asked is a sum,
 //! so that a correction is one more row.
 //!
+//! `counts` has what limits need beside those sums, and stays with them;
+//! `candidates` is of open intents alone.
+//!
 //! Names are kept once, in `names`; 0 stands for none. Times are microseconds
 //! since 1970, durations microseconds, money micro-dollars.
 
@@ -31,7 +34,8 @@ pub(super) const USAGE: [&str; 9] = [
 ];
 
 /// Each makes a file one version newer. A released one is never changed.
-const MIGRATIONS: [&str; 1] = ["
+const MIGRATIONS: [&str; 2] = [
+    "
 CREATE TABLE names (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
 
 -- The tags of a request together, as a JSON object with sorted keys.
@@ -186,7 +190,37 @@ CREATE TABLE state (
     raw_from INTEGER NOT NULL
 ) STRICT;
 INSERT INTO state VALUES (1, 0, 0, 0);
-"];
+",
+    "
+-- Whom an intent may be sent to, as a JSON array of pairs of names; only while it
+-- is open.
+CREATE TABLE candidates (id INTEGER PRIMARY KEY, targets TEXT NOT NULL) STRICT;
+
+-- What limits count and the sums of an hour do not show; see counts.rs. Stays
+-- as roll-ups do.
+CREATE TABLE counts (
+    hour INTEGER NOT NULL,
+    key INTEGER NOT NULL,
+    team INTEGER NOT NULL,
+    user INTEGER NOT NULL,
+    endpoint INTEGER NOT NULL,
+    route INTEGER NOT NULL,
+    targets TEXT NOT NULL,
+    void INTEGER NOT NULL,
+    sent INTEGER NOT NULL,
+    recovered INTEGER NOT NULL,
+    prompt INTEGER NOT NULL,
+    completion INTEGER NOT NULL,
+    cost INTEGER NOT NULL,
+    PRIMARY KEY (hour, key, team, user, endpoint, route, targets)
+) STRICT, WITHOUT ROWID;
+-- Of what was recovered before, nobody knows whose it was.
+INSERT INTO counts SELECT hour, key, team, user, endpoint, route, '', 0, 0,
+    sum(recovered), sum(prompt), sum(completion), sum(cost)
+    FROM rollups WHERE recovered > 0 AND provider = 0
+    GROUP BY hour, key, team, user, endpoint, route;
+",
+];
 
 /// Makes the file one of this version, in one transaction.
 ///

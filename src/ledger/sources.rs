@@ -68,22 +68,6 @@ impl Plan {
         plan.whole = (first < last).then_some((first, last));
         plan
     }
-
-    /// Whole hours, by roll-ups.
-    pub fn rolled_up(from: Moment, until: Moment) -> Self {
-        Self {
-            whole: (from < until).then_some((hour(from), hour(until))),
-            ..Self::default()
-        }
-    }
-
-    /// All from an hour on, entry by entry.
-    pub fn raw(from: i64) -> Self {
-        Self {
-            parts: vec![(from, micros(from), i64::MAX)],
-            ..Self::default()
-        }
-    }
 }
 
 trait Hours {

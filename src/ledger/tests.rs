@@ -1,5 +1,6 @@
 //! What the tests of the ledger share: a directory, intents, settlements.
 
+mod counts_tests;
 mod disk_tests;
 mod later_tests;
 mod lifetime_tests;
@@ -68,6 +69,7 @@ pub fn intent(id: u64, time: Moment) -> Intent {
         bound: MicroUsd(1_000),
         input_bound: 50,
         output_bound: 10,
+        targets: Arc::default(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The ledger, as it is read: beside the gateway that writes it, or without one.
 
 use super::database::{self, OpenError};
+use super::queue::Unavailable;
 use rusqlite::{Connection, OptionalExtension as _};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -16,6 +17,8 @@ pub enum AskError {
     Sqlite(#[from] rusqlite::Error),
     #[error("the ledger is closed")]
     Closed,
+    #[error("{0}")]
+    Behind(#[from] Unavailable),
 }
 
 /// A ledger's file, opened to read it.

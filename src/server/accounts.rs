@@ -4,7 +4,7 @@
 use super::{House, fleet};
 use crate::admission::{Clock, Limiter};
 use crate::config::{self, Config, Durability, OnFailure, Store};
-use crate::gateway::Accounts;
+use crate::gateway::{Accounts, Open};
 use crate::ledger::{self, Ledger, MEMORY, Settings};
 use crate::meter::tokens;
 use crate::reload::Source;
@@ -52,6 +52,7 @@ pub(super) fn open(source: &Source, config: &Config) -> Result<Accounts, String>
             Store::Memory => Limiter::new(),
             Store::Redis => Limiter::of_fleet(fleet::of(state, &file(source, config))?),
         },
+        open: Open::default(),
         clock: Clock::starting(recovery.latest.unwrap_or_default()),
         ledger: Arc::new(ledger),
         buffers: config.on_failure == OnFailure::Buffer,

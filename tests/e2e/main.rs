@@ -51,6 +51,7 @@ mod hedging;
 mod http2_tls;
 mod inbound;
 mod keys;
+mod late_limits;
 mod ledger_crash;
 mod limits;
 mod metrics;

@@ -49,6 +49,7 @@ async fn all_that_was_used_is_told_once_and_finer_the_later() {
         windows_from: TEN.plus(MINUTE * 70),
         fine_from: TEN.plus(MINUTE * 190),
         grain: MINUTE,
+        mark: None,
     };
     let mut told = Vec::new();
     reader
@@ -73,6 +74,7 @@ async fn all_that_was_used_is_told_once_and_finer_the_later() {
     let of_others: u64 = others.iter().map(|used| used.cost.0).sum();
     assert_eq!(of_others, 300 * 210);
     assert!(others.iter().all(|used| used.requests == 0));
+    assert_eq!(sum(|used| used.sent), 600, "an attempt at each of two");
     assert_eq!(told[0].user.as_deref(), Some("8473"));
 }
 
@@ -185,6 +187,7 @@ async fn what_is_old_is_deleted_and_its_sums_stay() {
         windows_from: TEN,
         fine_from: TEN,
         grain: MINUTE,
+        mark: None,
     };
     reader
         .view()
