@@ -19,8 +19,9 @@
 //! it less: one that was let in over an hour ago and ends while the ledger is
 //! read; and attempts at a provider or model under a limit that was taken out of
 //! the config and put in again while the request was under way. A request under
-//! way when a limit comes is counted at that time, not when it was let in. Limits
-//! of concurrency see only who comes after them.
+//! way when a limit comes is counted at that time, not when it was let in; of its
+//! attempts at one provider or model, a limit of requests counts one (a restart
+//! counts all). Limits of concurrency see only who comes after them.
 
 use super::bill::Names;
 use crate::admission::{Hold, Limiter, Load, Refusal, Rule, Subject};
