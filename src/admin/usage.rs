@@ -5,11 +5,12 @@
 //! keys do; without one they are as open as the rest of this listener.
 
 use super::keys::{answer, refuse};
-use crate::ledger::{AskError, By, Filter, Ledger, Question, moment};
+use crate::ledger::{AskError, By, Filter, Ledger, Question};
 use crate::units::Moment;
 use http::Response;
 use serde_json::json;
 use std::borrow::Cow;
+use std::time::Duration;
 
 type Answer = Response<Vec<u8>>;
 
@@ -69,16 +70,16 @@ fn unavailable(error: &AskError) -> Answer {
 
 /// `since=1h&user=8473&endpoint=embeddings&tag=feature=search&by=user,model`.
 fn question(query: &str, now: Moment) -> Result<Question, String> {
-    let mut since = moment("24h", now)?;
+    let mut since = now.minus(Duration::from_secs(86_400));
     let (mut until, mut of, mut by) = (None, Filter::default(), Vec::new());
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
         let field = match &*name {
             "since" => {
-                since = moment(&value, now).map_err(|e| format!("since: {e}"))?;
+                since = Moment::before(now, &value).map_err(|e| format!("since: {e}"))?;
                 continue;
             }
             "until" => {
-                until = Some(moment(&value, now).map_err(|e| format!("until: {e}"))?);
+                until = Some(Moment::before(now, &value).map_err(|e| format!("until: {e}"))?);
                 continue;
             }
             "by" => {

@@ -11,6 +11,7 @@ mod demo;
 mod drill;
 mod explain;
 mod keys;
+mod ledger;
 mod man;
 mod prices;
 mod run;
@@ -165,6 +166,12 @@ enum Verb {
         tollgate usage -c tollgate.toml --since 30d --tag feature=search --by day\n")]
     Usage(usage::Usage),
 
+    /// Set right what a gateway may not decide for itself
+    Ledger {
+        #[command(subcommand)]
+        verb: LedgerVerb,
+    },
+
     /// Print completions for a shell
     #[command(
         after_help = "Example:\n  tollgate completions bash >~/.local/share/bash-completion/completions/tollgate\n"
@@ -225,6 +232,20 @@ enum KeysVerb {
 }
 
 #[derive(Subcommand)]
+enum LedgerVerb {
+    /// Take this machine's clock for the right one, after it was once far ahead
+    ///
+    /// Budgets go by the latest time that the ledger knows, so that setting the clock back
+    /// opens none. Where that time is wrong, this dates what is later than now as now: what
+    /// was spent then counts for the budgets of today. Check this machine's clock first. It is
+    /// refused while a gateway has the ledger: stop it before, and start it again after.
+    #[command(after_help = "Examples:\n  \
+        tollgate ledger reset-clock -c tollgate.toml --dry-run\n  \
+        tollgate ledger reset-clock --ledger /var/lib/tollgate/tollgate.db\n")]
+    ResetClock(ledger::ResetClock),
+}
+
+#[derive(Subcommand)]
 enum PricesVerb {
     /// Show the price of a model
     ///
@@ -281,6 +302,9 @@ pub fn main() -> ExitCode {
             verb: PricesVerb::Import(asked),
         } => prices::import(&asked),
         Verb::Usage(asked) => usage::usage(asked),
+        Verb::Ledger {
+            verb: LedgerVerb::ResetClock(asked),
+        } => ledger::reset_clock(&asked),
         Verb::Completions { shell } => completions::completions(shell),
         Verb::Man => man::man(),
     }

@@ -4,7 +4,7 @@ use super::check::rendered;
 use super::{EX_CONFIG, fail, print, remark};
 use crate::config::{self, Config, printable};
 use crate::meter::{self, Book, Price, Row, litellm};
-use crate::units::Moment;
+use crate::units::{Moment, NotAMoment};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -65,8 +65,7 @@ const DIALECTS: [&str; 7] = [
 ];
 
 fn at(text: &str) -> Result<Moment, String> {
-    let rule = "a date (2026-03-05) or a time in UTC (2026-03-05T12:00:00Z)";
-    meter::moment(text).ok_or_else(|| rule.to_owned())
+    text.parse().map_err(|e: NotAMoment| e.to_string())
 }
 
 /// Prints the rows that price a model.

@@ -8,7 +8,7 @@ pub use reprice::reprice;
 
 use super::{fail, prices, print, remark};
 use crate::ledger::place;
-use crate::ledger::{By, Filter, Question, Reader, moment};
+use crate::ledger::{By, Filter, Question, Reader};
 use crate::units::Moment;
 use shown::Format;
 use std::collections::BTreeMap;
@@ -109,7 +109,7 @@ fn now() -> Moment {
 }
 
 fn at(text: &str) -> Result<Moment, String> {
-    moment(text, now())
+    Moment::before(now(), text).map_err(|e| e.to_string())
 }
 
 /// Reads `NAME=VALUE`.

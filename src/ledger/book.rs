@@ -4,10 +4,11 @@
 use super::counts::Counts;
 use super::entry::{Attempt, Intent, Settlement, UsageSource};
 use super::names::Names;
+use super::rollups::{ROWS, Rollups};
 use super::schema::USAGE;
 use crate::chat::Usage;
 use crate::units::{MicroUsd, Moment};
-use rusqlite::{Connection, Row, Statement, params, params_from_iter};
+use rusqlite::{Connection, Row, Statement, ToSql, params, params_from_iter};
 use std::time::Duration;
 
 /// The most of anything that one row can say: a billion dollars, or as many
@@ -101,6 +102,24 @@ pub(super) struct Sums {
     pub unpriced: i64,
 }
 
+impl Sums {
+    /// In the order of [`super::rollups::sums`].
+    pub fn columns(&self) -> [i64; USAGE.len() + 5] {
+        let [a, b, c, d, e, f, g, h, i] = self.usage;
+        let Self {
+            requests,
+            cost,
+            estimated,
+            recovered,
+            unpriced,
+            ..
+        } = *self;
+        [
+            requests, a, b, c, d, e, f, g, h, i, cost, estimated, recovered, unpriced,
+        ]
+    }
+}
+
 /// What one attempt of a settlement costs by another price.
 #[derive(Debug, Clone)]
 pub(super) struct Repricing<'a> {
@@ -130,7 +149,7 @@ pub(super) struct Book<'c> {
     share: Statement<'c>,
     attempt: Statement<'c>,
     repricing: Statement<'c>,
-    rollup: Statement<'c>,
+    rollups: Rollups<'c>,
     state: Statement<'c>,
     counts: Counts<'c>,
 }
@@ -142,23 +161,28 @@ fn insert(table: &str, before: &str, after: &str) -> String {
     format!("INSERT INTO {table} ({columns}) VALUES ({places})")
 }
 
-fn rollup() -> String {
-    let sums = format!("requests, {}", USAGE.join(", "));
-    let sums: Vec<_> = sums
-        .split(", ")
-        .chain(["cost", "estimated", "recovered", "unpriced"])
-        .map(|sum| format!("{sum} = {sum} + excluded.{sum}"))
-        .collect();
-    let insert = insert(
-        "rollups",
-        "hour, user, key, team, endpoint, route, provider, model, outcome, tags, requests",
-        "cost, estimated, recovered, unpriced",
-    );
-    format!("{insert} ON CONFLICT DO UPDATE SET {}", sums.join(", "))
+/// The values of [`insert`]'s columns.
+fn row<'a>(
+    before: &[&'a dyn ToSql],
+    usage: &'a [i64],
+    after: &[&'a dyn ToSql],
+) -> Vec<&'a dyn ToSql> {
+    let usage = usage.iter().map(|amount| amount as &dyn ToSql);
+    before
+        .iter()
+        .copied()
+        .chain(usage)
+        .chain(after.iter().copied())
+        .collect()
 }
 
 impl<'c> Book<'c> {
     pub fn new(connection: &'c Connection) -> rusqlite::Result<Self> {
+        Self::bounded(connection, ROWS)
+    }
+
+    /// With another bound of the rows of a key in an hour.
+    pub fn bounded(connection: &'c Connection, rows: u32) -> rusqlite::Result<Self> {
         let prepare = |text: &str| connection.prepare(text);
         Ok(Self {
             connection,
@@ -189,8 +213,8 @@ impl<'c> Book<'c> {
                  unpriced) SELECT ?1, (SELECT coalesce(max(seq) + 1, 0) FROM repricings \
                  WHERE id = ?1), ?2, ?3, ?4, ?5, ?6, ?7, ?8",
             )?,
-            rollup: prepare(&rollup())?,
             counts: Counts::new(connection)?,
+            rollups: Rollups::new(connection, rows)?,
             state: prepare(
                 "UPDATE state SET settled_through = ?, latest = max(latest, ?) WHERE one = 1",
             )?,
@@ -211,31 +235,38 @@ impl<'c> Book<'c> {
             Ok(done)
         });
         if done.is_err() {
-            self.names.forget();
+            self.forget_names();
+            self.rollups.forget();
             // Some errors have rolled it back already.
             let _ = self.connection.execute_batch("ROLLBACK");
         }
         done
     }
 
+    /// Names were deleted: what is known of them is not to be believed.
+    pub fn forget_names(&mut self) {
+        self.names.forget();
+    }
+
     /// An intent's names as numbers; new ones are written down.
     pub fn subject(&mut self, intent: &Intent) -> rusqlite::Result<Subject> {
         let names = &mut self.names;
+        let hour = hour(intent.time);
         Ok(Subject {
-            hour: hour(intent.time),
+            hour,
             key: names.number(&intent.key)?,
             team: names.optional(intent.team.as_deref())?,
-            user: names.optional(intent.user.as_deref())?,
+            user: names.passing(intent.user.as_deref(), hour)?,
             endpoint: names.number(intent.endpoint)?,
             route: names.number(&intent.route)?,
-            tags: names.set(&intent.tags)?,
+            tags: names.set(&intent.tags, hour)?,
         })
     }
 
     /// Writes an intent, if it is not there.
     pub fn begin(&mut self, intent: &Intent) -> rusqlite::Result<()> {
         let subject = self.subject(intent)?;
-        let asked = self.names.number(&intent.asked)?;
+        let asked = self.names.passing(Some(&intent.asked), subject.hour)?;
         self.intent.execute(params![
             int(intent.id),
             int(intent.time.0),
@@ -265,9 +296,10 @@ impl<'c> Book<'c> {
         settlement: &Settlement,
     ) -> rusqlite::Result<Settled> {
         let parts = Parts::of(settlement);
+        let model = settlement.model.as_deref();
         let served = Outcome {
             provider: self.names.optional(settlement.provider.as_deref())?,
-            model: self.names.optional(settlement.model.as_deref())?,
+            model: self.names.passing(model, subject.hour)?,
             outcome: self.names.number(settlement.outcome)?,
         };
         if self.settlement(settlement, served, &parts)? == 0 {
@@ -281,14 +313,14 @@ impl<'c> Book<'c> {
             recovered: (settlement.source == UsageSource::Recovered).into(),
             unpriced: settlement.unpriced.into(),
         };
-        self.roll_up(subject, served, &main)?;
+        let kept = self.roll_up(subject, served, &main)?;
         for (n, attempt) in settlement.attempts.iter().enumerate() {
-            self.attempt(settlement.id, n, attempt)?;
+            self.attempt(subject.hour, settlement.id, n, attempt)?;
         }
         for share in &parts.shares {
             self.share(subject, settlement.id, served.outcome, share)?;
         }
-        self.counts.settle(subject, settlement)?;
+        self.counts.settle(&kept, settlement)?;
         Ok(Settled::Now)
     }
 
@@ -298,80 +330,52 @@ impl<'c> Book<'c> {
         served: Outcome,
         parts: &Parts<'_>,
     ) -> rusqlite::Result<usize> {
-        let [
-            prompt,
-            completion,
-            cached,
-            write,
-            write_1h,
-            reasoning,
-            audio_in,
-            audio_out,
-            images,
-        ] = usage(&parts.usage);
+        let usage = usage(&parts.usage);
         let error = self.names.optional(settlement.error)?;
-        self.settlement.execute(params![
-            int(settlement.id),
-            served.outcome,
-            error,
-            settlement.status,
-            micros(settlement.duration),
-            settlement.first_byte.map(micros),
-            served.provider,
-            served.model,
-            prompt,
-            completion,
-            cached,
-            write,
-            write_1h,
-            reasoning,
-            audio_in,
-            audio_out,
-            images,
-            source_number(settlement.source),
-            amount(parts.cost.0),
-            settlement.unpriced,
-        ])
+        self.settlement.execute(params_from_iter(row(
+            &[
+                &int(settlement.id),
+                &served.outcome,
+                &error,
+                &settlement.status,
+                &micros(settlement.duration),
+                &settlement.first_byte.map(micros),
+                &served.provider,
+                &served.model,
+            ],
+            &usage,
+            &[
+                &source_number(settlement.source),
+                &amount(parts.cost.0),
+                &settlement.unpriced,
+            ],
+        )))
     }
 
-    fn attempt(&mut self, id: u64, n: usize, attempt: &Attempt) -> rusqlite::Result<()> {
+    fn attempt(&mut self, hour: i64, id: u64, n: usize, attempt: &Attempt) -> rusqlite::Result<()> {
         let names = &mut self.names;
-        let [
-            prompt,
-            completion,
-            cached,
-            write,
-            write_1h,
-            reasoning,
-            audio_in,
-            audio_out,
-            images,
-        ] = usage(&attempt.usage);
-        self.attempt.execute(params![
-            int(id),
-            int(n as u64),
-            names.number(&attempt.provider)?,
-            names.number(&attempt.model)?,
-            names.number(&attempt.endpoint)?,
-            names.number(attempt.role)?,
-            names.number(attempt.outcome)?,
-            attempt.status,
-            micros(attempt.duration),
-            attempt.first_token.map(micros),
-            prompt,
-            completion,
-            cached,
-            write,
-            write_1h,
-            reasoning,
-            audio_in,
-            audio_out,
-            images,
-            source_number(attempt.source),
-            amount(attempt.cost.0),
-            names.optional(attempt.price.as_deref())?,
-        ])?;
-        Ok(())
+        let usage = usage(&attempt.usage);
+        let written = self.attempt.execute(params_from_iter(row(
+            &[
+                &int(id),
+                &int(n as u64),
+                &names.number(&attempt.provider)?,
+                &names.passing(Some(&attempt.model), hour)?,
+                &names.number(&attempt.endpoint)?,
+                &names.number(attempt.role)?,
+                &names.number(attempt.outcome)?,
+                &attempt.status,
+                &micros(attempt.duration),
+                &attempt.first_token.map(micros),
+            ],
+            &usage,
+            &[
+                &source_number(attempt.source),
+                &amount(attempt.cost.0),
+                &names.optional(attempt.price.as_deref())?,
+            ],
+        )));
+        written.map(drop)
     }
 
     fn share(
@@ -383,7 +387,7 @@ impl<'c> Book<'c> {
     ) -> rusqlite::Result<()> {
         let of = Outcome {
             provider: self.names.number(share.provider)?,
-            model: self.names.number(share.model)?,
+            model: self.names.passing(Some(share.model), subject.hour)?,
             outcome,
         };
         let sums = Sums {
@@ -394,7 +398,7 @@ impl<'c> Book<'c> {
         let first = [int(id), of.provider, of.model];
         let row = first.into_iter().chain(sums.usage).chain([sums.cost]);
         self.share.execute(params_from_iter(row))?;
-        self.roll_up(subject, of, &sums)
+        self.roll_up(subject, of, &sums).map(drop)
     }
 
     /// Writes what an attempt costs more or less than before.
@@ -420,27 +424,17 @@ impl<'c> Book<'c> {
             unpriced: repricing.unpriced,
             ..Sums::default()
         };
-        self.roll_up(subject, of, &sums)
+        self.roll_up(subject, of, &sums).map(drop)
     }
 
-    fn roll_up(&mut self, subject: &Subject, of: Outcome, sums: &Sums) -> rusqlite::Result<()> {
-        let first = [
-            subject.hour,
-            subject.user,
-            subject.key,
-            subject.team,
-            subject.endpoint,
-            subject.route,
-            of.provider,
-            of.model,
-            of.outcome,
-            subject.tags,
-            sums.requests,
-        ];
-        let last = [sums.cost, sums.estimated, sums.recovered, sums.unpriced];
-        let row = first.into_iter().chain(sums.usage).chain(last);
-        self.rollup.execute(params_from_iter(row))?;
-        Ok(())
+    /// Adds to the sums of an hour. Whose they are there: see [`Rollups::add`].
+    fn roll_up(
+        &mut self,
+        subject: &Subject,
+        of: Outcome,
+        sums: &Sums,
+    ) -> rusqlite::Result<Subject> {
+        self.rollups.add(&mut self.names, subject, of, sums)
     }
 
     /// Writes up to which intent all are settled, and the latest time seen.

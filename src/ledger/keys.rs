@@ -15,7 +15,7 @@ mod order;
 mod shown;
 
 pub use live::{Change, Live, read as read_file};
-pub use order::{Order, Rights, moment, overlap};
+pub use order::{Order, Rights, expiry, overlap};
 pub use shown::{Shown, rfc3339};
 
 use super::database::{self, Durability, OpenError};

@@ -399,10 +399,10 @@ fn times_are_read_as_people_write_them() {
         ("1970-01-02", 86_400),
         ("1970-01-02T01:00:00Z", 86_400 + 3_600),
     ] {
-        assert_eq!(moment(text, at(7)).unwrap(), at(expected), "{text}");
+        assert_eq!(expiry(text, at(7)).unwrap(), at(expected), "{text}");
     }
     for text in ["", "tomorrow", "1970-13-01", "90"] {
-        assert!(moment(text, at(7)).is_err(), "{text}");
+        assert!(expiry(text, at(7)).is_err(), "{text}");
     }
     assert_eq!(overlap("24h").unwrap(), Duration::from_secs(86_400));
     assert_eq!(overlap("0s").unwrap(), Duration::ZERO);

@@ -11,6 +11,7 @@
 
 mod book;
 mod checkpoint;
+mod clock;
 mod counts;
 mod database;
 mod entry;
@@ -21,6 +22,7 @@ mod queue;
 mod recovery;
 mod reprice;
 mod retention;
+mod rollups;
 mod schema;
 mod sources;
 mod story;
@@ -31,23 +33,25 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use clock::{Reset, reset};
 pub use database::{Durability, MEMORY, OpenError, place};
 pub use entry::{Attempt, Intent, Settlement, Targets, UsageSource};
-pub use query::{Answer, By, Filter, Question, Row, moment};
+pub use query::{Answer, By, Filter, Question, Row};
 pub use queue::{Health, Need, Unavailable};
 pub use recovery::{RECOVERED, Recovery};
 pub use reprice::{Change, Changes, Mode, Period, Priced, reprice};
 pub use used::{Certainty, Horizon, Mark, Used};
 pub use view::{AskError, Reader, View};
 
+use crate::units::Moment;
 use queue::{Item, Queue};
-use retention::Retention;
+use retention::{Retention, Room};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::RecvTimeoutError;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio::sync::oneshot;
 use writer::{Fitness, Writer};
 
@@ -95,6 +99,7 @@ impl Ledger {
                 path: path.clone(),
                 source,
             })?;
+        warn_of_clock(recovery.latest.unwrap_or_default());
         let queue = Arc::new(Queue::new(settings.buffer));
         let io = |source| OpenError::Io {
             path: path.clone(),
@@ -114,6 +119,7 @@ impl Ledger {
                 time: settings.retention,
                 bytes: settings.max_bytes,
             },
+            room: Room::default(),
             lock,
         };
         std::thread::Builder::new()
@@ -241,6 +247,18 @@ impl Ledger {
 impl Drop for Ledger {
     fn drop(&mut self) {
         self.queue.close(Duration::from_secs(10));
+    }
+}
+
+/// Whoever runs the machine is the only one who can know which clock is right.
+fn warn_of_clock(latest: Moment) {
+    if let Some(ahead) = clock::ahead(latest, SystemTime::now().into()) {
+        log::error!(
+            seconds_ahead = ahead.as_secs();
+            "the ledger knows a later time than this machine's clock, and budgets go by the \
+             later; if this machine's clock is right, stop the gateway, run `tollgate ledger \
+             reset-clock`, and start it again"
+        );
     }
 }
 

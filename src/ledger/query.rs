@@ -1,7 +1,9 @@
 //! Questions about what was used, and their answers.
 
 use super::book::{self, HOUR, uint};
-use super::sources::{self, Conditions, Plan};
+use super::names;
+use super::rollups;
+use super::sources::{self, Conditions, Detail, Plan};
 use super::view::{AskError, View};
 use crate::chat::Usage;
 use crate::units::{MicroUsd, Moment};
@@ -20,6 +22,19 @@ pub struct Question {
     pub of: Filter,
     /// One row for each of these together; one for all when empty.
     pub by: Vec<By>,
+}
+
+impl Question {
+    /// What it needs names for.
+    fn detail(&self) -> Detail {
+        let of = &self.of;
+        let is_of_names = of.user.is_some() || of.model.is_some() || !of.tags.is_empty();
+        let is_by_names = |by: &By| matches!(by, By::User | By::Model | By::Tag(_));
+        match is_of_names || self.by.iter().any(is_by_names) {
+            true => Detail::Names,
+            false => Detail::Sums,
+        }
+    }
 }
 
 /// Which requests count: all, where nothing is said.
@@ -183,26 +198,6 @@ impl Row {
     }
 }
 
-/// A time as it is written: so long ago (`1h`, `30d`), a day (`2026-11-01`) or a
-/// moment (`2026-11-01T10:00Z`), in UTC.
-///
-/// # Errors
-/// What is expected instead.
-pub fn moment(text: &str, now: Moment) -> Result<Moment, String> {
-    if let Ok(ago) = humantime::parse_duration(text) {
-        return Ok(now.minus(ago));
-    }
-    let bare = text.strip_suffix('Z').unwrap_or(text);
-    let full = match bare.len() {
-        10 => format!("{bare}T00:00:00"),
-        16 => format!("{bare}:00"),
-        _ => bare.to_owned(),
-    };
-    humantime::parse_rfc3339_weak(&full)
-        .map(Moment::from)
-        .map_err(|_| "expected 1h, 2026-11-01 or 2026-11-01T10:00Z".to_owned())
-}
-
 /// RFC 3339, to the second.
 pub(super) fn stamp(micros: i64) -> String {
     let time: SystemTime = Moment(uint(micros)).into();
@@ -221,13 +216,16 @@ impl View<'_> {
         // One state of the file for all that is read.
         let read = self.connection.unchecked_transaction()?;
         let plan = Plan::new(question.since, question.until, self.raw_from()?);
-        let conditions = self.conditions(&question.of)?;
+        let mut conditions = self.conditions(&question.of)?;
+        conditions.detail = question.detail();
         let entries = sources::entries(&plan, self.hours()?, &conditions);
+        let (other, other_set) = (self.number(names::OTHER)?, self.other_set()?);
         let mut columns = Vec::new();
         for by in &question.by {
             columns.push(match by {
                 By::Tag(name) => format!(
-                    "coalesce((SELECT value FROM tags WHERE tag_set = e.tags AND name = {}), 0)",
+                    "coalesce((SELECT value FROM tags WHERE tag_set = e.tags AND name = {}), \
+                     iif(e.tags = {other_set}, {other}, 0))",
                     self.number(name)?
                 ),
                 plain => plain.column().to_owned(),
@@ -241,7 +239,7 @@ impl View<'_> {
                 format!(" GROUP BY {}", places.join(", "))
             }
         };
-        let sums = sources::sums();
+        let sums = rollups::sums();
         columns.extend(sums.iter().map(|sum| format!("coalesce(sum({sum}), 0)")));
         let text = format!("SELECT {} FROM ({entries}) e{group}", columns.join(", "));
         let mut statement = read.prepare(&text)?;

@@ -26,6 +26,9 @@ pub enum Unavailable {
     /// Why, without anything of a request's.
     #[error("the ledger cannot be written: {0}")]
     Failing(Arc<str>),
+    /// The file can be written, but not this entry. Why, without anything of a request's.
+    #[error("the ledger refuses the entry: {0}")]
+    Refused(Arc<str>),
     #[error("the ledger's buffer is full")]
     Full,
     #[error("the ledger is closed")]

@@ -9,7 +9,9 @@
 //! `counts` has what limits need beside those sums, and stays with them;
 //! `candidates` is of open intents alone.
 //!
-//! Names are kept once, in `names`; 0 stands for none. Times are microseconds
+//! Names are kept once, in `names`; 0 stands for none. An hour has so many sums of
+//! one key and no more; what comes then is summed up under `(other)`, and the hour
+//! stands in `folded`. Times are microseconds
 //! since 1970, durations microseconds, money micro-dollars.
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
@@ -34,8 +36,9 @@ pub(super) const USAGE: [&str; 9] = [
 ];
 
 /// Each makes a file one version newer. A released one is never changed.
-const MIGRATIONS: [&str; 2] = [
-    "
+const MIGRATIONS: [&str; 3] = [FIRST, COUNTED, FOLDED];
+
+const FIRST: &str = "
 CREATE TABLE names (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
 
 -- The tags of a request together, as a JSON object with sorted keys.
@@ -190,8 +193,10 @@ CREATE TABLE state (
     raw_from INTEGER NOT NULL
 ) STRICT;
 INSERT INTO state VALUES (1, 0, 0, 0);
-",
-    "
+";
+
+/// What limits count: see [`super::counts`].
+const COUNTED: &str = "
 -- Whom an intent may be sent to, as a JSON array of pairs of names; only while it
 -- is open.
 CREATE TABLE candidates (id INTEGER PRIMARY KEY, targets TEXT NOT NULL) STRICT;
@@ -219,8 +224,22 @@ INSERT INTO counts SELECT hour, key, team, user, endpoint, route, '', 0, 0,
     sum(recovered), sum(prompt), sum(completion), sum(cost)
     FROM rollups WHERE recovered > 0 AND provider = 0
     GROUP BY hour, key, team, user, endpoint, route;
-",
-];
+";
+
+/// What clients make up is bounded: see [`super::rollups`] and [`super::names`].
+const FOLDED: &str = "
+-- Hours of which some sums stand under '(other)' instead of their own names.
+CREATE TABLE folded (hour INTEGER PRIMARY KEY) STRICT;
+
+-- hour: of what no sum has, the last hour with a single entry that has it. What
+-- a sum has, and what the operator named, has none, and stays.
+ALTER TABLE names ADD COLUMN hour INTEGER;
+ALTER TABLE tag_sets ADD COLUMN hour INTEGER;
+CREATE INDEX names_by_hour ON names (hour) WHERE hour IS NOT NULL;
+CREATE INDEX tag_sets_by_hour ON tag_sets (hour) WHERE hour IS NOT NULL;
+-- Whoever deletes a name has to know that no tag has it.
+CREATE INDEX tags_of_value ON tags (value);
+";
 
 /// Makes the file one of this version, in one transaction.
 ///

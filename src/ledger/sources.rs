@@ -2,7 +2,9 @@
 //! roll-ups, the rest from single entries.
 
 use super::book::{HOUR, hour};
+use super::rollups::sums;
 use super::schema::USAGE;
+use super::view::Hours;
 use crate::units::Moment;
 
 /// A stretch of time, taken apart.
@@ -70,20 +72,32 @@ impl Plan {
     }
 }
 
-trait Hours {
+trait InHours {
     fn div_ceil_hour(self) -> i64;
 }
 
-impl Hours for i64 {
+impl InHours for i64 {
     fn div_ceil_hour(self) -> i64 {
         let at = hour(Moment(self.unsigned_abs()));
         if micros(at) < self { at + 1 } else { at }
     }
 }
 
+/// Which names the rows have to have.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Detail {
+    /// All: of an hour in which some are missing from the sums, single entries
+    /// are read for as long as there are any.
+    #[default]
+    Names,
+    /// None of users, models and tags.
+    Sums,
+}
+
 /// What entries have to be, by the numbers of their names.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Conditions {
+    pub detail: Detail,
     /// Of the intent: `key`, `team`, `endpoint`, `route`.
     pub intent: Vec<(&'static str, i64)>,
     pub user: Option<i64>,
@@ -120,41 +134,54 @@ impl Conditions {
     }
 }
 
-/// The columns of [`entries`] that are summed up.
-pub(super) fn sums() -> Vec<&'static str> {
-    let mut sums = vec!["requests"];
-    sums.extend(USAGE);
-    sums.extend(["cost", "estimated", "recovered", "unpriced"]);
-    sums
-}
-
-/// A SELECT of all that a plan is about: `time` (of roll-ups the end of their
-/// hour), `hour`, the numbers of names, and [`sums`]. `hours` are those that
-/// have roll-ups. All that stands in it are numbers and names of this file.
-pub(super) fn entries(plan: &Plan, hours: Option<(i64, i64)>, on: &Conditions) -> String {
+/// A SELECT of all that a plan is about: `time` (of whole hours their end),
+/// `hour`, the numbers of names, and [`sums`]. `hours` are those that have
+/// roll-ups. All that stands in it are numbers and names of this file.
+pub(super) fn entries(plan: &Plan, hours: Option<Hours>, on: &Conditions) -> String {
     let whole = plan.whole.zip(hours);
-    let (first, last) = whole.map_or((0, 0), |((first, last), (earliest, latest))| {
-        (first.max(earliest), last.min(latest + 1))
-    });
+    let (first, last, folded) = match (whole, on.detail) {
+        (None, _) => (0, 0, Vec::new()),
+        (Some(((first, last), hours)), detail) => {
+            let (first, last) = (first.max(hours.first), last.min(hours.last + 1));
+            let mut folded = hours.folded;
+            folded.retain(|hour| detail == Detail::Names && (first..last).contains(hour));
+            (first, last, folded)
+        }
+    };
+    let folded: Vec<_> = folded.iter().map(i64::to_string).collect();
+    let folded = folded.join(", ");
     // Also where it has no rows: it names the columns.
-    let mut selects = vec![rolled_up(first, last, on)];
-    for part in &plan.parts {
-        selects.extend(raw(*part, on));
+    let mut selects = vec![rolled_up(first, last, &folded, on)];
+    for (hour, from, until) in &plan.parts {
+        let is_in = match *until == i64::MAX {
+            true => ">=",
+            false => "=",
+        };
+        let of = format!("i.hour {is_in} {hour} AND i.time >= {from} AND i.time < {until}");
+        selects.extend(raw("i.time", &of, on));
+    }
+    if !folded.is_empty() {
+        let end = format!("(i.hour + 1) * {HOUR} - 1");
+        selects.extend(raw(&end, &format!("i.hour IN ({folded})"), on));
     }
     selects.join(" UNION ALL ")
 }
 
-fn rolled_up(first: i64, last: i64, on: &Conditions) -> String {
+/// Without the hours that are `folded`.
+fn rolled_up(first: i64, last: i64, folded: &str, on: &Conditions) -> String {
     let sums: Vec<_> = sums().iter().map(|sum| format!("r.{sum}")).collect();
     let conditions = on.text("r", "r", "r");
     // With a user, hour by hour: the key begins with both.
     let from = match on.user {
         Some(_) => format!(
             "(WITH RECURSIVE hours (h) AS (SELECT {first} UNION ALL SELECT h + 1 FROM hours \
-             WHERE h + 1 < {last}) SELECT h FROM hours WHERE h < {last}) hours \
+             WHERE h + 1 < {last}) SELECT h FROM hours WHERE h < {last} AND h NOT IN ({folded})) \
+             hours \
              CROSS JOIN rollups r WHERE r.hour = hours.h"
         ),
-        None => format!("rollups r WHERE r.hour >= {first} AND r.hour < {last}"),
+        None => format!(
+            "rollups r WHERE r.hour >= {first} AND r.hour < {last} AND r.hour NOT IN ({folded})"
+        ),
     };
     format!(
         "SELECT (r.hour + 1) * {HOUR} - 1 AS time, r.hour AS hour, r.user AS user, r.key AS key, \
@@ -165,24 +192,20 @@ fn rolled_up(first: i64, last: i64, on: &Conditions) -> String {
 }
 
 /// Settlements, what others used, and what later prices made of it.
-fn raw((hour, from, until): (i64, i64, i64), on: &Conditions) -> [String; 3] {
+fn raw(time: &str, of: &str, on: &Conditions) -> [String; 3] {
     let usage = |table: &str| USAGE.map(|column| format!("{table}.{column}")).join(", ");
     let settled = format!(
         "1, {}, s.cost, s.source = 2, s.source = 3, s.unpriced",
         usage("s")
     );
     let nothing = USAGE.map(|_| "0").join(", ");
-    let is_in = match until == i64::MAX {
-        true => ">=",
-        false => "=",
-    };
     let select = |join: &str, target: &str, sums: &str| {
         let conditions = on.text("i", target, "s");
         format!(
-            "SELECT i.time, i.hour, i.user, i.key, i.team, i.endpoint, i.route, \
+            "SELECT {time}, i.hour, i.user, i.key, i.team, i.endpoint, i.route, \
              {target}.provider, {target}.model, s.outcome, i.tags, {sums} \
              FROM intents i CROSS JOIN settlements s ON s.id = i.id {join} \
-             WHERE i.hour {is_in} {hour} AND i.time >= {from} AND i.time < {until}{conditions}"
+             WHERE {of}{conditions}"
         )
     };
     [

@@ -1,5 +1,6 @@
 //! What the tests of the ledger share: a directory, intents, settlements.
 
+mod clock_tests;
 mod counts_tests;
 mod disk_tests;
 mod later_tests;
@@ -9,7 +10,6 @@ mod questions_tests;
 use super::*;
 use crate::chat::Usage;
 use crate::units::MicroUsd;
-use crate::units::Moment;
 use rusqlite::Connection;
 use std::path::Path;
 use std::sync::atomic::AtomicU32;

@@ -60,6 +60,16 @@ impl<'c> View<'c> {
         Ok(number.optional()?.unwrap_or(-1))
     }
 
+    /// The number of the set of tags that stands for others; -1 before it is
+    /// needed.
+    pub(super) fn other_set(&self) -> rusqlite::Result<i64> {
+        let question = "SELECT id FROM tag_sets WHERE tags = ?";
+        let number = self
+            .connection
+            .query_row(question, [super::names::other_tags()], |row| row.get(0));
+        Ok(number.optional()?.unwrap_or(-1))
+    }
+
     /// A number's name; 0 has none.
     pub(super) fn name(&self, number: i64) -> rusqlite::Result<Option<Arc<str>>> {
         if number == 0 {
@@ -85,12 +95,37 @@ impl<'c> View<'c> {
         self.connection.query_row(question, (), |row| row.get(0))
     }
 
-    /// The first and the last hour with sums.
-    pub(super) fn hours(&self) -> rusqlite::Result<Option<(i64, i64)>> {
+    /// The hours with sums, if there are any.
+    pub(super) fn hours(&self) -> rusqlite::Result<Option<Hours>> {
         let question = "SELECT (SELECT min(hour) FROM rollups), (SELECT max(hour) FROM rollups)";
         let (first, last) = self.connection.query_row(question, (), |row| {
             Ok((row.get::<_, Option<i64>>(0)?, row.get::<_, Option<i64>>(1)?))
         })?;
-        Ok(first.zip(last))
+        let Some((first, last)) = first.zip(last) else {
+            return Ok(None);
+        };
+        // A file that no gateway of this version has written yet has none.
+        let known = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'folded')";
+        let mut folded = Vec::new();
+        if self.connection.query_row(known, (), |row| row.get(0))? {
+            let question = "SELECT hour FROM folded WHERE hour >= (SELECT raw_from FROM state)";
+            let mut found = self.connection.prepare(question)?;
+            let found = found.query_map((), |row| row.get(0))?;
+            folded = found.collect::<rusqlite::Result<_>>()?;
+        }
+        Ok(Some(Hours {
+            first,
+            last,
+            folded,
+        }))
     }
+}
+
+/// What hours there are sums of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Hours {
+    pub first: i64,
+    pub last: i64,
+    /// Those of which names are missing in the sums, but not in single entries.
+    pub folded: Vec<i64>,
 }

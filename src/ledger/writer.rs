@@ -11,10 +11,10 @@ use super::checkpoint::Checkpoints;
 use super::database::{self, Durability};
 use super::entry::{Intent, Settlement};
 use super::queue::{Item, Next, Queue, Unavailable, Waiting};
-use super::retention::{self, Retention};
+use super::retention::{self, Retention, Room};
 use crate::units::Moment;
 use rusqlite::{Connection, ErrorCode};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -46,6 +46,8 @@ pub(super) struct Writer {
     pub pending: Vec<Waiting>,
     pub fitness: Fitness,
     pub retention: Retention,
+    /// Whether there was any the last time.
+    pub room: Room,
     /// Held until the last entry is written.
     pub lock: Option<File>,
 }
@@ -65,6 +67,8 @@ struct Written {
     settled: HashSet<u64>,
     entries: usize,
     refused: usize,
+    /// Intents that SQLite refuses for what they are, and why.
+    denied: HashMap<u64, Arc<str>>,
 }
 
 impl Writer {
@@ -126,8 +130,7 @@ impl Writer {
         loop {
             // In a pause; and now and then where there is none.
             if pause.is_zero() || tidied.elapsed() >= IDLE {
-                let now = retention::now(SystemTime::now().into(), self.latest);
-                let is_more = self.retention.step(connection, now)? > 0;
+                let is_more = self.tidy(connection, &mut book)?;
                 pause = if is_more { Duration::ZERO } else { IDLE };
                 tidied = Instant::now();
                 if identity(&self.path) != file {
@@ -141,12 +144,29 @@ impl Writer {
                     Next::Stop => return Ok(()),
                 }
             }
-            self.write(&mut book)?;
-            self.answer(connection);
+            let denied = self.write(&mut book)?;
+            self.answer(connection, &denied);
             if let Some(checkpoints) = &self.checkpoints {
                 checkpoints.written();
             }
         }
+    }
+
+    /// Deletes what is old, a little of it. Whether there may be more.
+    fn tidy(&mut self, connection: &Connection, book: &mut Book<'_>) -> rusqlite::Result<bool> {
+        let now = retention::now(SystemTime::now().into(), self.latest);
+        let step = self.retention.step(connection, now)?;
+        if step.names > 0 {
+            book.forget_names();
+        }
+        if step.room == Room::None && self.room != Room::None {
+            log::warn!(
+                "the ledger is larger than ledger.max_size by what is never deleted, its sums by \
+                 the hour; the latest single entries are kept"
+            );
+        }
+        self.room = step.room;
+        Ok(step.entries + step.names > 0)
     }
 
     /// Writes all open intents, those too that the file may have. It shows
@@ -167,8 +187,9 @@ impl Writer {
         Ok(())
     }
 
-    /// Writes what is pending, in one transaction if that can be done.
-    fn write(&mut self, book: &mut Book<'_>) -> rusqlite::Result<()> {
+    /// Writes what is pending, in one transaction if that can be done. Gives the
+    /// intents that are not in the file.
+    fn write(&mut self, book: &mut Book<'_>) -> rusqlite::Result<HashMap<u64, Arc<str>>> {
         let pending = std::mem::take(&mut self.pending);
         let written = match self.commit(book, &pending) {
             Err(error) if is_of_an_entry(&error) => self.one_by_one(book, &pending),
@@ -182,10 +203,29 @@ impl Writer {
         self.well();
         self.queue
             .wrote(written.entries, written.refused, self.open.len());
-        Ok(())
+        Ok(written.denied)
     }
 
+    /// Writes all of it, or nothing, and then knows nothing of it.
     fn commit(&mut self, book: &mut Book<'_>, items: &[Waiting]) -> rusqlite::Result<Written> {
+        let before = (self.last, self.latest);
+        let mut new = Vec::new();
+        let committed = self.try_commit(book, items, &mut new);
+        if committed.is_err() {
+            (self.last, self.latest) = before;
+            for id in new {
+                self.open.remove(&id);
+            }
+        }
+        committed
+    }
+
+    fn try_commit(
+        &mut self,
+        book: &mut Book<'_>,
+        items: &[Waiting],
+        new: &mut Vec<u64>,
+    ) -> rusqlite::Result<Written> {
         let mut written = Written::default();
         book.transaction(|book| {
             for waiting in items {
@@ -194,7 +234,9 @@ impl Writer {
                         book.begin(intent)?;
                         self.last = self.last.max(intent.id);
                         self.latest = self.latest.max(intent.time);
-                        self.open.insert(intent.id, intent.clone());
+                        if self.open.insert(intent.id, intent.clone()).is_none() {
+                            new.push(intent.id);
+                        }
                         written.entries += 1;
                     }
                     Item::Settle(settlement) => self.settle(book, settlement, &mut written)?,
@@ -243,6 +285,9 @@ impl Writer {
                 Err(error) if is_of_an_entry(&error) => {
                     log::error!(error:%; "the ledger refuses an entry");
                     all.refused += 1;
+                    if let Item::Begin { intent, .. } = &item.item {
+                        all.denied.insert(intent.id, error.to_string().into());
+                    }
                 }
                 Err(error) => return Err(error),
             }
@@ -250,11 +295,17 @@ impl Writer {
         Ok(all)
     }
 
-    /// Tells those who wait that what they gave is committed.
-    fn answer(&mut self, connection: &Connection) {
+    /// Tells those who wait that what they gave is committed, or is not.
+    fn answer(&mut self, connection: &Connection, denied: &HashMap<u64, Arc<str>>) {
         for waiting in self.pending.drain(..) {
             match waiting.item {
-                Item::Begin { told, .. } => tell(told, Ok(())),
+                Item::Begin { intent, told } => {
+                    let why = denied.get(&intent.id).cloned();
+                    tell(
+                        told,
+                        why.map_or(Ok(()), |why| Err(Unavailable::Refused(why))),
+                    );
+                }
                 Item::Settle(_) => {}
                 Item::Flush(told) => drop(told.send(())),
                 Item::Read(read) => read(connection),

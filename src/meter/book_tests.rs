@@ -1,9 +1,8 @@
 use super::*;
-use crate::meter::moment;
 use crate::units::Rate;
 
 fn at(day: &str) -> Moment {
-    moment(day).unwrap()
+    day.parse().unwrap()
 }
 
 fn input(book: &Book, provider: &str, dialect: &str, model: &str, day: &str) -> Option<u64> {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::meter::{Book, moment};
+use crate::meter::Book;
 use crate::units::MicroUsd;
 
 const MAP: &str = r#"{
@@ -41,7 +41,7 @@ fn a_map_becomes_rows_that_cost_the_same() {
     let done = import(MAP).unwrap();
     let book = Book::parse(&done.toml).unwrap();
     assert_eq!((done.rows, book.rows().len()), (9, 9));
-    let at = moment("2026-01-01").unwrap();
+    let at = "2026-01-01".parse().unwrap();
     let price = |provider, dialect, model| book.find(provider, dialect, model, at);
     let cost = |provider, dialect, model, prompt, cached| {
         let usage = crate::chat::Usage {

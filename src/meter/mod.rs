@@ -19,4 +19,4 @@ pub mod tokens;
 pub use book::{Book, SHIPPED, shipped};
 pub use bound::{REQUEST_TOKENS, Size, TOOL_TOKENS};
 pub use price::{IMAGE_TOKENS, Price, Rates, Tier};
-pub use row::{Row, moment};
+pub use row::Row;

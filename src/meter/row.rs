@@ -186,17 +186,6 @@ pub(super) fn parse(text: &str) -> Result<Vec<Row>, Vec<String>> {
     }
 }
 
-/// The moment that a date (`2026-03-05`, midnight in UTC) or a time in UTC
-/// (`2026-03-05T12:00:00Z`) names.
-pub fn moment(text: &str) -> Option<Moment> {
-    let text = match text.len() {
-        10 => format!("{text}T00:00:00Z"),
-        _ => text.to_owned(),
-    };
-    let time = humantime::parse_rfc3339_weak(&text).ok()?;
-    Some(Moment::from(time))
-}
-
 /// Reads one row, taking each key out of its table.
 struct Reader<'a> {
     table: Table,
@@ -375,8 +364,8 @@ impl<'a> Reader<'a> {
 
     fn date(&mut self, key: &str) -> Option<Moment> {
         let found = match self.table.remove(key)? {
-            Value::String(text) => moment(&text),
-            Value::Datetime(day) => moment(&day.to_string()),
+            Value::String(text) => text.parse().ok(),
+            Value::Datetime(day) => day.to_string().parse().ok(),
             _ => None,
         };
         if found.is_none() {

@@ -9,7 +9,7 @@ mod pattern;
 mod priority;
 
 pub use allowance::{Allowance, Calendar, Measure, NotAnAllowance, Window};
-pub use moment::Moment;
+pub use moment::{Moment, NotAMoment};
 pub use money::{MicroUsd, NotMoney, Rate};
 pub use name::is_plain;
 pub use pattern::{Pattern, Wildcard};

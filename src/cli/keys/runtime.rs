@@ -6,7 +6,7 @@ use super::super::{EX_CONFIG, fail, print, remark};
 use crate::config::{self, Config, printable};
 use crate::identity::{KeyRing, Priority};
 use crate::ledger::keys::{
-    Actor, Made, Order, Refused, Rights, Shown, Store, moment, overlap, read_file, rfc3339,
+    Actor, Made, Order, Refused, Rights, Shown, Store, expiry, overlap, read_file, rfc3339,
 };
 use crate::ledger::place;
 use crate::reload;
@@ -220,7 +220,7 @@ fn now() -> Moment {
 /// Makes a key.
 pub fn create(asked: Create) -> ExitCode {
     let now = now();
-    let expires = asked.expires.as_deref().map(|text| moment(text, now));
+    let expires = asked.expires.as_deref().map(|text| expiry(text, now));
     let expires = match expires.transpose() {
         Ok(expires) => expires,
         Err(refused) => return fail(&refused.to_string()),

@@ -131,7 +131,7 @@ impl Order {
         self.rights.check()
     }
 
-    /// Reads it from a JSON object: `name`, `expires` as [`moment`] reads it, and
+    /// Reads it from a JSON object: `name`, `expires` as [`expiry`] reads it, and
     /// the members of [`Rights`].
     ///
     /// # Errors
@@ -147,7 +147,7 @@ impl Order {
         };
         let name = taken("name")?.ok_or_else(|| wrong("name", "is missing"))?;
         let expires = taken("expires")?;
-        let expires = expires.map(|text| moment(&text, now)).transpose()?;
+        let expires = expires.map(|text| expiry(&text, now)).transpose()?;
         let rights = serde_json::from_value(members.into()).map_err(invalid)?;
         let order = Self {
             name,
@@ -183,19 +183,12 @@ fn text(text: &str, what: &str) -> Result<(), Refused> {
     }
 }
 
-/// Reads a moment: a time from `now` (`90d`, `12h`), the beginning of a day in
-/// UTC (`2027-01-31`), or RFC 3339 in UTC (`2027-01-31T12:00:00Z`).
+/// Reads when a key ends, as [`Moment::after`] does.
 ///
 /// # Errors
 /// For all else.
-pub fn moment(text: &str, now: Moment) -> Result<Moment, Refused> {
-    if let Ok(length) = humantime::parse_duration(text) {
-        return Ok(now.plus(length));
-    }
-    let whole = format!("{text}T00:00:00Z");
-    let time = humantime::parse_rfc3339(text).or_else(|_| humantime::parse_rfc3339(&whole));
-    let why = "write a time from now such as \"90d\", or a date such as \"2027-01-31\"";
-    time.map(Moment::from).map_err(|_| wrong("expires", why))
+pub fn expiry(text: &str, now: Moment) -> Result<Moment, Refused> {
+    Moment::after(now, text).map_err(|e| wrong("expires", &e.to_string()))
 }
 
 /// Reads how long an old key goes on beside the new one: `24h`, `0s`.

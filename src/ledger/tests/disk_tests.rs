@@ -158,3 +158,45 @@ async fn a_file_that_is_moved_away_is_made_anew() {
     assert_eq!(number(&file, "SELECT sum(cost) FROM settlements"), 700);
     assert_rolled_up(&file);
 }
+
+#[tokio::test]
+async fn an_intent_that_the_file_refuses_is_told_so_and_forgotten() {
+    let scratch = Scratch::new();
+    let file = scratch.file();
+    let (ledger, _) = Ledger::open(settings(&file)).unwrap();
+    let strict = Connection::open(&file).unwrap();
+    strict
+        .execute_batch(
+            "CREATE TRIGGER strict BEFORE INSERT ON intents WHEN new.request_id = 'req_9' \
+             BEGIN SELECT raise(ABORT, 'not that one'); END",
+        )
+        .unwrap();
+    // All in one batch: the writer is held up until they are there.
+    let (go_on, held) = std::sync::mpsc::channel::<()>();
+    ledger.queue.add(queue::Item::Read(Box::new(move |_| {
+        let _ = held.recv();
+    })));
+    let far = TEN.plus(Duration::from_secs(86_400));
+    let begin = |id, time| ledger.begin(intent(id, time), Need::Durable);
+    let (first, refused, third, ()) =
+        tokio::join!(begin(1, TEN), begin(9, far), begin(3, TEN), async {
+            drop(go_on)
+        });
+    assert_eq!((first, third), (Ok(()), Ok(())));
+    assert!(
+        matches!(refused, Err(Unavailable::Refused(_))),
+        "{refused:?}"
+    );
+    let health = ledger.health();
+    assert_eq!((health.open, health.refused), (2, 1));
+    assert_eq!(health.failing, None);
+    ledger.settle(settlement(1));
+    ledger.settle(settlement(3));
+    ledger.flush().await.unwrap();
+    assert_eq!(ledger.health().open, 0);
+    drop(ledger);
+    assert_eq!(number(&file, "SELECT count(*) FROM settlements"), 2);
+    assert_eq!(number(&file, "SELECT settled_through FROM state"), 3);
+    let latest = number(&file, "SELECT latest FROM state");
+    assert_eq!(latest, i64::try_from(TEN.0).unwrap(), "it is kept nowhere");
+}

@@ -1,7 +1,7 @@
 //! What is done with entries later: budgets taken up again, other prices,
 //! retention.
 
-use super::retention::Retention;
+use super::retention::{Retention, Room};
 use super::*;
 use std::collections::BTreeSet;
 
@@ -162,9 +162,9 @@ async fn what_is_old_is_deleted_and_its_sums_stay() {
         bytes: None,
     };
     let now = TEN.plus(MINUTE * 150);
-    assert_eq!(keep(150).step(&connection, now).unwrap(), 0);
-    assert_eq!(keep(60).step(&connection, now).unwrap(), 90);
-    assert_eq!(keep(60).step(&connection, now).unwrap(), 0);
+    assert_eq!(keep(150).step(&connection, now).unwrap().entries, 0);
+    assert_eq!(keep(60).step(&connection, now).unwrap().entries, 90);
+    assert_eq!(keep(60).step(&connection, now).unwrap().entries, 0);
     assert_eq!(all(&file), before);
     let reader = Reader::open(&file).unwrap();
     let of = |since: u32, until: u32| {
@@ -199,8 +199,9 @@ async fn what_is_old_is_deleted_and_its_sums_stay() {
         time: None,
         bytes: Some(1),
     };
-    assert_eq!(small.step(&connection, now).unwrap(), 60);
-    assert_eq!(small.step(&connection, now).unwrap(), 0);
+    let steps = [(); 2].map(|()| small.step(&connection, now).unwrap());
+    assert_eq!(steps.map(|step| step.entries), [60, 0]);
+    assert_eq!(steps.map(|step| step.room), [Room::Making, Room::None]);
     assert_eq!(all(&file), before);
     drop(connection);
     let (ledger, _) = Ledger::open(settings(&file)).unwrap();
@@ -225,13 +226,73 @@ async fn what_is_open_is_not_deleted() {
         bytes: None,
     };
     let later = TEN.plus(MINUTE);
-    assert_eq!(all.step(&connection, later).unwrap(), 1);
+    assert_eq!(all.step(&connection, later).unwrap().entries, 1);
     ledger.settle(settlement(2));
     ledger.flush().await.unwrap();
-    assert_eq!(all.step(&connection, later).unwrap(), 2);
+    assert_eq!(all.step(&connection, later).unwrap().entries, 2);
     assert_eq!(
         retention::now(later, TEN.minus(MINUTE * 600)),
         TEN.minus(MINUTE * 540),
         "a clock that runs ahead deletes nothing"
     );
+}
+
+#[tokio::test]
+async fn sums_that_take_the_whole_size_leave_the_latest_entries() {
+    let scratch = Scratch::new();
+    let file = scratch.file();
+    entries(&file, 700).await;
+    let connection = database::to_write(&file, Durability::Process).unwrap();
+    // Stands for sums that have grown.
+    connection
+        .execute_batch("CREATE TABLE sums AS SELECT zeroblob(1048576) AS it")
+        .unwrap();
+    let small = Retention {
+        time: None,
+        bytes: Some(100 * 4 * retention::ENTRY_BYTES),
+    };
+    let now = TEN.plus(MINUTE * 700);
+    let mut rooms = Vec::new();
+    loop {
+        let step = small.step(&connection, now).unwrap();
+        rooms.push(step.room);
+        if step.entries == 0 {
+            break;
+        }
+    }
+    assert_eq!(rooms, [Room::Making, Room::Making, Room::None]);
+    let left = |what: &str| number(&file, &format!("SELECT {what} FROM intents"));
+    assert_eq!((left("count(*)"), left("min(id)")), (100, 601));
+    // Age deletes them all the same.
+    let aged = Retention {
+        time: Some(MINUTE),
+        ..small
+    };
+    assert_eq!(aged.step(&connection, now).unwrap().entries, 99);
+}
+
+#[tokio::test]
+async fn an_entry_takes_about_what_is_said() {
+    let scratch = Scratch::new();
+    let file = scratch.file();
+    let (ledger, _) = Ledger::open(settings(&file)).unwrap();
+    for _ in 0..3_000 {
+        let id = ledger.next_id();
+        let mut begun = intent(id, TEN);
+        begun.request_id = format!("req_{id:032x}").into();
+        while ledger.begin(begun.clone(), Need::Buffered).await.is_err() {
+            ledger.flush().await.unwrap();
+        }
+        ledger.settle(settlement(id));
+    }
+    drop(ledger);
+    let bytes = number(
+        &file,
+        "SELECT sum(pgsize) FROM dbstat WHERE name NOT IN \
+         ('names', 'tags', 'tag_sets', 'rollups', 'state', 'folded')",
+    );
+    let each = u64::try_from(bytes).unwrap() / 3_000;
+    println!("an entry takes {each} bytes");
+    let said = retention::ENTRY_BYTES;
+    assert!((said / 2..=said).contains(&each), "{each}");
 }

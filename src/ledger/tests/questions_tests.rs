@@ -180,22 +180,6 @@ async fn the_story_of_a_request_has_all_of_it() {
     assert!(none.is_empty());
 }
 
-#[test]
-fn times_are_written_in_three_ways() {
-    let now = TEN.plus(MINUTE * 30);
-    for (text, at) in [
-        ("30m", TEN),
-        ("2026-11-01T10:00Z", TEN),
-        ("2026-11-01T10:00:00Z", TEN),
-        ("2026-11-01", TEN.minus(MINUTE * 600)),
-    ] {
-        assert_eq!(moment(text, now), Ok(at), "{text}");
-    }
-    for bad in ["", "1", "yesterday", "2026-13-01", "2026-11-01T10"] {
-        assert!(moment(bad, now).is_err(), "{bad}");
-    }
-}
-
 #[tokio::test]
 async fn keys_that_were_made_first_leave_it_a_ledger() {
     let scratch = Scratch::new();
