@@ -154,7 +154,15 @@ mod tests {
 
     #[test]
     fn one_class_in_all_languages() {
-        for word in ["übersetze", "translate", "Traduis", "翻译", "번역", "переведи", "ترجم"] {
+        for word in [
+            "übersetze",
+            "translate",
+            "Traduis",
+            "翻译",
+            "번역",
+            "переведи",
+            "ترجم",
+        ] {
             assert_eq!(class(word), class("translate"), "{word}");
         }
         assert_ne!(class("poem"), 0);
@@ -164,9 +172,9 @@ mod tests {
 
     #[test]
     fn the_list_is_sound() {
-        let classes = LIST.lines().filter(|line| {
-            !line.starts_with([' ', '#']) && line.contains(": ")
-        });
+        let classes = LIST
+            .lines()
+            .filter(|line| !line.starts_with([' ', '#']) && line.contains(": "));
         let classes = classes.count();
         assert!((30..MOST).contains(&classes), "{classes}");
         for line in LIST.lines().filter(|line| !line.starts_with('#')) {

@@ -12,8 +12,8 @@
 
 use super::cues::{self, Cues};
 use super::judgement::Kind;
-pub use words::Word;
 use shape::Shape;
+pub use words::Word;
 use words::words;
 
 mod shape;

@@ -153,7 +153,9 @@ mod tests {
     use super::*;
 
     fn bell(draws: &mut Draws, middle: f32, width: f32) -> f32 {
-        let sum: f32 = (0..12).map(|_| draws.below(1 << 20) as f32 / 1_048_576.0).sum();
+        let sum: f32 = (0..12)
+            .map(|_| draws.below(1 << 20) as f32 / 1_048_576.0)
+            .sum();
         middle + (sum - 6.0) * width
     }
 
@@ -166,7 +168,10 @@ mod tests {
             let above = scores.iter().filter(|score| **score >= threshold).count();
             assert!((above as f32 / 1000.0 - share).abs() < 0.01, "{share}");
         }
-        assert_eq!(Quantiles::read(quantiles.values().to_vec()), Some(quantiles));
+        assert_eq!(
+            Quantiles::read(quantiles.values().to_vec()),
+            Some(quantiles)
+        );
         assert_eq!(Quantiles::read(vec![1.0; STEPS - 1]), None);
         assert_eq!(Quantiles::read(vec![f32::NAN; STEPS]), None);
         assert_eq!(Quantiles::of(&[]).threshold(0.3), 0.0);
@@ -198,7 +203,9 @@ mod tests {
         let shipped: Vec<f32> = (0..4000).map(|_| bell(&mut draws, 0.4, 0.6)).collect();
         let sketch = Sketch::new(&Quantiles::of(&shipped));
         for share in [0.1, 0.3, 0.7] {
-            let strong = shipped.iter().filter(|score| **score >= sketch.threshold(share));
+            let strong = shipped
+                .iter()
+                .filter(|score| **score >= sketch.threshold(share));
             let held = strong.count() as f32 / 4000.0;
             assert!((held - share).abs() < 0.02, "{share} became {held}");
         }

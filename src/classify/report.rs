@@ -79,7 +79,11 @@ pub fn interval(
         figures.extend(figure(&drawn));
     }
     figures.sort_by(f32::total_cmp);
-    let at = |share: f32| figures.get((share * figures.len() as f32) as usize).copied();
+    let at = |share: f32| {
+        figures
+            .get((share * figures.len() as f32) as usize)
+            .copied()
+    };
     Some([at(0.025)?, at(0.975)?])
 }
 
@@ -140,7 +144,8 @@ pub struct Telling {
 /// Figures of what was told (second) against what is so (first).
 #[must_use]
 pub fn telling(pairs: &[(Kind, Kind)]) -> Telling {
-    let count = |what: &dyn Fn(&(Kind, Kind)) -> bool| pairs.iter().filter(|pair| what(pair)).count();
+    let count =
+        |what: &dyn Fn(&(Kind, Kind)) -> bool| pairs.iter().filter(|pair| what(pair)).count();
     let mut f1 = Vec::new();
     for kind in Kind::ALL {
         let is = count(&|pair| pair.0 == kind);

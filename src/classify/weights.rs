@@ -133,7 +133,9 @@ pub fn write(model: &Model) -> Vec<u8> {
 /// # Errors
 /// Where it is not a whole and sound file for this program.
 pub fn read(file: &[u8]) -> Result<Model, WeightsError> {
-    let (magic, rest) = file.split_at_checked(MAGIC.len()).ok_or(WeightsError::Magic)?;
+    let (magic, rest) = file
+        .split_at_checked(MAGIC.len())
+        .ok_or(WeightsError::Magic)?;
     if magic != MAGIC {
         return Err(WeightsError::Magic);
     }
@@ -141,9 +143,7 @@ pub fn read(file: &[u8]) -> Result<Model, WeightsError> {
     if version != VERSION {
         return Err(WeightsError::Version(version));
     }
-    let (body, crc) = file
-        .split_last_chunk::<4>()
-        .ok_or(WeightsError::Length)?;
+    let (body, crc) = file.split_last_chunk::<4>().ok_or(WeightsError::Length)?;
     if crc32fast::hash(body) != u32::from_le_bytes(*crc) {
         return Err(WeightsError::Crc);
     }
@@ -177,9 +177,7 @@ pub fn read(file: &[u8]) -> Result<Model, WeightsError> {
 }
 
 fn number(bytes: &[u8]) -> Result<(u32, &[u8]), WeightsError> {
-    let (number, rest) = bytes
-        .split_first_chunk::<4>()
-        .ok_or(WeightsError::Length)?;
+    let (number, rest) = bytes.split_first_chunk::<4>().ok_or(WeightsError::Length)?;
     Ok((u32::from_le_bytes(*number), rest))
 }
 

@@ -120,8 +120,9 @@ pub fn explain(asked: &Explain) -> ExitCode {
 fn told(asked: &Explain, table: &RoutingTable) -> Result<(String, bool), String> {
     let body = read(&asked.request)?;
     let state = match &asked.at {
-        Some(file) => serde_json::from_slice(&read(file)?)
-            .map_err(|e| format!("{}: {e}", file.display()))?,
+        Some(file) => {
+            serde_json::from_slice(&read(file)?).map_err(|e| format!("{}: {e}", file.display()))?
+        }
         None => State::default(),
     };
     let operation = Operation::ALL

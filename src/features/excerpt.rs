@@ -81,7 +81,10 @@ mod tests {
 
     #[test]
     fn what_is_short_is_whole() {
-        assert_eq!(of(&["one \"two\"\n", "three \u{1f600}"]), "one \"two\"\n\nthree \u{1f600}");
+        assert_eq!(
+            of(&["one \"two\"\n", "three \u{1f600}"]),
+            "one \"two\"\n\nthree \u{1f600}"
+        );
         assert_eq!(of(&[]), "");
     }
 

@@ -157,7 +157,13 @@ fn said(text: &str, model: &Model) -> Said {
         Ok(mut scratch) => model.judge(text, &mut scratch),
         Err(_) => model.judge(text, &mut Scratch::default()),
     });
-    let Judgement { kind, confidence, difficulty, score, .. } = judgement;
+    let Judgement {
+        kind,
+        confidence,
+        difficulty,
+        score,
+        ..
+    } = judgement;
     Said {
         kind,
         confidence,

@@ -223,7 +223,10 @@ mod tests {
             "response_format":{"type":"json_schema","json_schema":{}}}"#;
         let (shape, last) = of(body);
         assert_eq!(last, ["\"look\"", "\"here\""]);
-        assert_eq!((shape.turns, shape.images, shape.sounds, shape.tools), (4, 1, 1, 2));
+        assert_eq!(
+            (shape.turns, shape.images, shape.sounds, shape.tools),
+            (4, 1, 1, 2)
+        );
         assert!(shape.schema && shape.is_unread() && !shape.code);
         assert!(shape.text_bytes < body.len() as u64 - 70);
     }
@@ -258,7 +261,10 @@ mod tests {
 
     #[test]
     fn tokens_are_by_and_large_those_of_the_text() {
-        let body = format!(r#"{{"messages":[{{"role":"user","content":"{}"}}]}}"#, "word ".repeat(1_000));
+        let body = format!(
+            r#"{{"messages":[{{"role":"user","content":"{}"}}]}}"#,
+            "word ".repeat(1_000)
+        );
         let tokens = of(&body).0.tokens();
         assert!((1_000..2_000).contains(&tokens), "{tokens}");
     }

@@ -48,9 +48,14 @@ pub async fn run(
             tokio::task::spawn_blocking(read).await.unwrap_or_default()
         }
     };
-    let hard = read.features.said.is_some_and(|said| found.is_hard(said.score));
+    let hard = read
+        .features
+        .said
+        .is_some_and(|said| found.is_hard(said.score));
     let conversation = read.opening.map(|opening| conversation(ctx, opening));
-    let standings = Live { board: &gateway.board };
+    let standings = Live {
+        board: &gateway.board,
+    };
     let asked = Asked {
         who,
         model,

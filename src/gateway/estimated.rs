@@ -71,7 +71,10 @@ pub fn needs_counting(charge: &Charge, prompt: &Prompt) -> bool {
         Due::Nothing => false,
         Due::Sent => charge.input > 0,
         Due::Answer(tally) => {
-            matches!(worth(tally, charge, prompt), Worth::Nothing | Worth::Doubtful(_))
+            matches!(
+                worth(tally, charge, prompt),
+                Worth::Nothing | Worth::Doubtful(_)
+            )
         }
     }
 }
@@ -83,8 +86,8 @@ pub fn part(charge: &Charge, price: Option<&Arc<Price>>, prompt: &Prompt, model:
         Due::Sent => (read(charge, prompt, model), UsageSource::Estimated),
         Due::Answer(tally) => answered(tally, charge, prompt, model),
     };
-    let is_in_tokens =
-        price.is_some_and(|price| price.rates.image == Rate::ZERO && price.rates.output != Rate::ZERO);
+    let is_in_tokens = price
+        .is_some_and(|price| price.rates.image == Rate::ZERO && price.rates.output != Rate::ZERO);
     let (usage, source) = match usage.images > 0 && usage.completion == 0 && is_in_tokens {
         true => (of_images(usage, charge), UsageSource::Estimated),
         false => (usage, source),
@@ -220,7 +223,10 @@ fn is_odd(told: u64, charge: &Charge, prompt: &Prompt) -> bool {
         return false;
     };
     let text = size.text_bytes;
-    let is_low = text > told.saturating_mul(*TOKEN_BYTES.end()).saturating_add(SMALL);
+    let is_low = text
+        > told
+            .saturating_mul(*TOKEN_BYTES.end())
+            .saturating_add(SMALL);
     let most = (text / TOKEN_BYTES.start()).saturating_add(beside_text(size, charge));
     is_low || told > most
 }
@@ -386,8 +392,14 @@ mod tests {
     fn a_report_far_from_a_count_is_none() {
         let said = "word ".repeat(1_000);
         // Others' tokenizers differ, but not as much as that.
-        assert_eq!(reported(70_000, 800, &said), (70_000, 800, UsageSource::Provider));
-        assert_eq!(reported(150_000, 1_500, &said), (150_000, 1_500, UsageSource::Provider));
+        assert_eq!(
+            reported(70_000, 800, &said),
+            (70_000, 800, UsageSource::Provider)
+        );
+        assert_eq!(
+            reported(150_000, 1_500, &said),
+            (150_000, 1_500, UsageSource::Provider)
+        );
         let (prompt, completion, source) = reported(1, 1_000, &said);
         assert!(prompt.abs_diff(100_000) < 2_000, "{prompt}");
         assert_eq!((completion, source), (1_000, UsageSource::Estimated));
@@ -409,25 +421,42 @@ mod tests {
         let mut charge = told(300, 3, "one two three");
         charge.input = 2_000_000;
         let part = part(&charge, None, &prompt, "gpt-4o");
-        assert_eq!((part.usage.prompt, part.source), (300, UsageSource::Provider));
+        assert_eq!(
+            (part.usage.prompt, part.source),
+            (300, UsageSource::Provider)
+        );
     }
 
     #[test]
     fn images_that_are_paid_in_tokens_cost_something() {
-        let body = crate::gateway::attempt::Body::Whole(r#"{"data":[{"b64_json":"x"},{"b64_json":"y"}]}"#.into());
+        let body = crate::gateway::attempt::Body::Whole(
+            r#"{"data":[{"b64_json":"x"},{"b64_json":"y"}]}"#.into(),
+        );
         let tally = Tally::of(&body, crate::chat::Operation::ImageGenerations);
         let charge = Charge::new(0, Due::Answer(Box::new(tally)), (1_000, 20_000));
-        let book = crate::meter::shipped().unwrap();
-        let price = |model| {
-            let at = crate::units::Moment(1_793_000_000_000_000);
-            book.find("openai", "openai", model, at)
-        };
-        let in_tokens = price("gpt-image-1").unwrap();
+        let in_tokens = Arc::new(Price {
+            version: "v".into(),
+            rates: crate::meter::Rates {
+                output: Rate(40_000_000),
+                ..Default::default()
+            },
+            tiers: Vec::new(),
+            max_image_tokens: IMAGE_TOKENS,
+            bytes_per_token: 1,
+            from: crate::units::Moment(0),
+            until: None,
+        });
         let paid = part(&charge, Some(&in_tokens), &short(), "gpt-image-1");
-        assert_eq!((paid.usage.images, paid.usage.completion), (2, 2 * IMAGE_MADE));
+        assert_eq!(
+            (paid.usage.images, paid.usage.completion),
+            (2, 2 * IMAGE_MADE)
+        );
         assert!(paid.cost > MicroUsd::ZERO);
         assert_eq!(paid.source, UsageSource::Estimated);
-        assert_eq!(cost_if_told(&charge, charge_tally(&charge), &short(), &in_tokens), None);
+        assert_eq!(
+            cost_if_told(&charge, charge_tally(&charge), &short(), &in_tokens),
+            None
+        );
     }
 
     fn charge_tally(charge: &Charge) -> &Tally {

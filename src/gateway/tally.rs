@@ -177,10 +177,16 @@ impl Tally {
             Form::Events(_) => {
                 self.reader.is_of_start()
                     || self.events > tokens.saturating_add(FORMAL_EVENTS)
-                    || self.bytes > tokens.saturating_mul(EVENT_BYTES).saturating_add(BODY_BYTES)
+                    || self.bytes
+                        > tokens
+                            .saturating_mul(EVENT_BYTES)
+                            .saturating_add(BODY_BYTES)
             }
             Form::Body => {
-                self.bytes > tokens.saturating_mul(TOKEN_BYTES).saturating_add(BODY_BYTES)
+                self.bytes
+                    > tokens
+                        .saturating_mul(TOKEN_BYTES)
+                        .saturating_add(BODY_BYTES)
             }
             Form::Piece | Form::Sound => false,
         }

@@ -116,6 +116,7 @@ fn users_are_told_apart_while_there_are_single_entries() {
     let told = || {
         let reader = Reader::open(&file).unwrap();
         let horizon = Horizon {
+            mark: None,
             windows_from: TEN,
             fine_from: TEN.plus(HOUR * 5),
             grain: Duration::from_secs(60),

@@ -42,7 +42,10 @@ impl Conversations {
     /// Who served it last, if that is not too long ago.
     pub fn last(&self, conversation: u64, now: Instant) -> Option<Arc<str>> {
         let all = self.lock();
-        let found = all.young.get(&conversation).or_else(|| all.old.get(&conversation));
+        let found = all
+            .young
+            .get(&conversation)
+            .or_else(|| all.old.get(&conversation));
         let (target, at) = found?;
         (now.saturating_duration_since(*at) < KEPT).then(|| Arc::clone(target))
     }

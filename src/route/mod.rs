@@ -14,8 +14,8 @@
 
 pub mod balance;
 pub mod breaker;
-pub mod conversations;
 pub mod budget;
+pub mod conversations;
 pub mod course;
 pub mod decide;
 pub mod endpoint;

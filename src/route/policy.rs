@@ -194,7 +194,9 @@ fn lost(features: &Features, need: &Need, known: &Known<'_>) -> Option<Lost> {
         }
     }
     let is_late = |most| known.first_token.is_some_and(|usual| usual > most);
-    need.max_first_token.is_some_and(is_late).then_some(Lost::Deadline)
+    need.max_first_token
+        .is_some_and(is_late)
+        .then_some(Lost::Deadline)
 }
 
 /// What of a request a model cannot do.
@@ -209,8 +211,12 @@ fn incapable(shape: &Shape, max_output: Option<u64>, can: &Capabilities) -> Opti
     if let Some((_, what)) = cannot.into_iter().find(|(cannot, _)| *cannot) {
         return Some(Lost::Capability(what));
     }
-    let tokens = shape.tokens().saturating_add(max_output.unwrap_or_default());
-    can.context.is_some_and(|window| tokens > window).then_some(Lost::Context)
+    let tokens = shape
+        .tokens()
+        .saturating_add(max_output.unwrap_or_default());
+    can.context
+        .is_some_and(|window| tokens > window)
+        .then_some(Lost::Context)
 }
 
 /// The lowest of each that is known.
@@ -251,14 +257,11 @@ fn rank(prefer: Preference, known: &Known<'_>, best: &Best) -> (bool, bool, f64,
         // A price that nobody knows is no bargain.
         Preference::Cheapest => price(known).unwrap_or(f64::INFINITY),
         Preference::Fastest => times(time(known), best.time),
-        Preference::Balanced { price: by_price, time: by_time } => {
-            by_price * times(price(known), best.price) + by_time * times(time(known), best.time)
-        }
+        Preference::Balanced {
+            price: by_price,
+            time: by_time,
+        } => by_price * times(price(known), best.price) + by_time * times(time(known), best.time),
         Preference::LeastLoaded => known.load as f64,
     };
     (known.is_fallback, known.is_open, score, !known.is_last)
 }
-
-#[cfg(test)]
-#[path = "policy_tests.rs"]
-mod tests;

@@ -202,8 +202,16 @@ impl Board {
 
     /// What is known of a model of a provider, if anything is.
     pub fn known(&self, provider: &str, model: &str) -> Option<Arc<Standing>> {
-        let account = self.providers.read().unwrap_or_else(PoisonError::into_inner).get(provider).map(Arc::clone)?;
-        let targets = account.targets.read().unwrap_or_else(PoisonError::into_inner);
+        let account = self
+            .providers
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(provider)
+            .map(Arc::clone)?;
+        let targets = account
+            .targets
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
         targets.get(model).map(Arc::clone)
     }
 

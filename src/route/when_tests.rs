@@ -64,22 +64,27 @@ fn what_is_known_of_a_request_can_be_asked() {
         (r#"kind in ["math", "code"] && difficulty < 0.3"#, true),
         (r#"kind != "code" || hard"#, false),
         ("pii.any && !pii.unread", true),
-        ("pii.email == 2 && pii.contact >= 1 && pii.secret == 0 && pii.total == 2", true),
+        (
+            "pii.email == 2 && pii.contact >= 1 && pii.secret == 0 && pii.total == 2",
+            true,
+        ),
         ("input_tokens <= 200 && input_tokens > 199.5", true),
         ("turns in [1, 2, 3.0]", true),
-        ("tools > 0 && !schema && code && images + 0 == 0", true),
+        ("tools > 0 && !schema && code && images == 0", true),
         (r#"endpoint == "chat_completions" && stream == true"#, true),
-        (r#"model.startsWith("au") && key.endsWith("pp") && model.contains("ut")"#, true),
-        (r#"tags.feature == "search" && tags.nothing == "" && team == """#, true),
+        (
+            r#"model.startsWith("au") && key.endsWith("pp") && model.contains("ut")"#,
+            true,
+        ),
+        (
+            r#"tags.feature == "search" && tags.nothing == "" && team == """#,
+            true,
+        ),
         (r#"script == "latin" ? max_output == 256 : false"#, true),
         ("-1 < turns", true),
         ("true", true),
     ];
     for (text, expected) in cases {
-        if text.contains('+') {
-            assert!(Predicate::compile(text).is_err(), "{text}");
-            continue;
-        }
         assert_eq!(holds(text, &features()), Some(expected), "{text}");
     }
 }
@@ -99,6 +104,7 @@ fn what_is_wrong_is_told() {
         ("kind ==", "no CEL"),
         ("", "no CEL"),
         ("size(kind) > 3", "is not used here"),
+        ("images + 1 > 3", "is not used here"),
         ("[1].exists(x, x == 1)", "not used here"),
         ("kind.matches('c.*')", "is not used here"),
         ("kind.contains(model)", "takes a text"),
@@ -157,12 +163,14 @@ impl VariableResolver for Facts<'_> {
         use cel::common::types::{CelBool, CelDouble, CelInt, CelString};
         use cel::common::value::CowVal;
         let path: Vec<_> = name.split('.').collect();
-        Some(CowVal::Owned(match Variable::named(&path)?.fact(&self.0)? {
-            Fact::Bool(is) => Box::new(CelBool::from(is)),
-            Fact::Int(int) => Box::new(CelInt::from(int)),
-            Fact::Double(double) => Box::new(CelDouble::from(double)),
-            Fact::Text(text) => Box::new(CelString::from(text.to_owned())),
-        }))
+        Some(CowVal::Owned(
+            match Variable::named(&path)?.fact(&self.0)? {
+                Fact::Bool(is) => Box::new(CelBool::from(is)),
+                Fact::Int(int) => Box::new(CelInt::from(int)),
+                Fact::Double(double) => Box::new(CelDouble::from(double)),
+                Fact::Text(text) => Box::new(CelString::from(text.to_owned())),
+            },
+        ))
     }
 }
 
@@ -179,7 +187,14 @@ fn interpreted(text: &str, subject: &Subject<'_>) -> Option<bool> {
 }
 
 fn number() -> impl Strategy<Value = String> {
-    let variable = prop::sample::select(vec!["turns", "tools", "difficulty", "confidence", "pii.total", "bytes"]);
+    let variable = prop::sample::select(vec![
+        "turns",
+        "tools",
+        "difficulty",
+        "confidence",
+        "pii.total",
+        "bytes",
+    ]);
     prop_oneof![
         variable.prop_map(str::to_owned),
         (-3_i64..1_000).prop_map(|n| n.to_string()),
@@ -192,7 +207,16 @@ fn relation() -> impl Strategy<Value = &'static str> {
 }
 
 fn predicate() -> impl Strategy<Value = String> {
-    let truth = vec!["true", "false", "stream", "hard", "code", "schema", "pii.any", "pii.unread"];
+    let truth = vec![
+        "true",
+        "false",
+        "stream",
+        "hard",
+        "code",
+        "schema",
+        "pii.any",
+        "pii.unread",
+    ];
     let leaf = prop_oneof![
         prop::sample::select(truth).prop_map(str::to_owned),
         (number(), relation(), number()).prop_map(|(a, r, b)| format!("{a} {r} {b}")),
@@ -209,7 +233,8 @@ fn predicate() -> impl Strategy<Value = String> {
             (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("({a} || {b})")),
             inner.clone().prop_map(|a| format!("!({a})")),
             (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("({a}) == ({b})")),
-            (inner.clone(), inner.clone(), inner).prop_map(|(a, b, c)| format!("(({a}) ? ({b}) : ({c}))")),
+            (inner.clone(), inner.clone(), inner)
+                .prop_map(|(a, b, c)| format!("(({a}) ? ({b}) : ({c}))")),
         ]
     })
 }

@@ -92,8 +92,12 @@ impl<'a> Compiler<'a> {
         let providers = self.providers();
         let policies = self.policies();
         let (routes, wildcards) = self.routes(&providers);
-        let all: Vec<_> = routes.values().chain(wildcards.iter().map(|(_, r)| r)).collect();
-        all.into_iter().for_each(|route| self.closures(route, &policies));
+        let all: Vec<_> = routes
+            .values()
+            .chain(wildcards.iter().map(|(_, r)| r))
+            .collect();
+        all.into_iter()
+            .for_each(|route| self.closures(route, &policies));
         let keys = self.keys();
         let rules = self.limits().into();
         let prices = self.prices();

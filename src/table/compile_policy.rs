@@ -44,14 +44,25 @@ impl Compiler<'_> {
     /// `provider/model`, where either may hold stars.
     fn patterns(&mut self, place: &[&str], all: &[String]) {
         for (i, pattern) in all.iter().enumerate() {
-            let at = Path(place.iter().map(|s| (*s).to_owned()).chain([i.to_string()]).collect());
+            let at = Path(
+                place
+                    .iter()
+                    .map(|s| (*s).to_owned())
+                    .chain([i.to_string()])
+                    .collect(),
+            );
             let Some((provider, _)) = pattern.split_once('/') else {
                 let hint = "write it as provider/model; \"*\" matches any run of characters";
                 self.error(at, "this names no target", hint);
                 continue;
             };
             let provider = Pattern::new(provider);
-            if !self.config.providers.keys().any(|name| provider.matches(name)) {
+            if !self
+                .config
+                .providers
+                .keys()
+                .any(|name| provider.matches(name))
+            {
                 self.warn(at, "no provider has this name", "see [providers]");
             }
         }
@@ -120,7 +131,11 @@ impl Compiler<'_> {
         match Predicate::compile(text) {
             Ok(predicate) => Some(predicate),
             Err(e) => {
-                self.error(at, e.to_string(), "for example: kind == \"code\" && turns < 3");
+                self.error(
+                    at,
+                    e.to_string(),
+                    "for example: kind == \"code\" && turns < 3",
+                );
                 None
             }
         }
@@ -131,7 +146,11 @@ impl Compiler<'_> {
         if written.rules.is_empty() {
             if written.strong_share.is_some() {
                 let hint = "write a rule with when = \"hard\"";
-                self.warn(path(["models", alias, "strong_share"]), "no rule asks for it", hint);
+                self.warn(
+                    path(["models", alias, "strong_share"]),
+                    "no rule asks for it",
+                    hint,
+                );
             }
             return None;
         }
@@ -144,10 +163,21 @@ impl Compiler<'_> {
             if let Some(pool) = &one.pool {
                 self.names_pool(at("pool"), pool);
             }
-            if one.quality.zip(one.max_quality).is_some_and(|(least, most)| quality(least) > quality(most)) {
-                self.error(at("max_quality"), "below quality: no target will do", "leave one out");
+            if one
+                .quality
+                .zip(one.max_quality)
+                .is_some_and(|(least, most)| quality(least) > quality(most))
+            {
+                self.error(
+                    at("max_quality"),
+                    "below quality: no target will do",
+                    "leave one out",
+                );
             }
-            if let Some(rule) = self.predicate(at("when"), &one.when).map(|when| rule(one, when)) {
+            if let Some(rule) = self
+                .predicate(at("when"), &one.when)
+                .map(|when| rule(one, when))
+            {
                 rules.push(rule);
             }
         }
@@ -156,7 +186,11 @@ impl Compiler<'_> {
         if asks_hard && written.strong_share.is_none() {
             let hint = "strong_share = 0.3 makes the hardest 30 % of requests hard";
             let at = path(["models", alias, "rules"]);
-            self.error(at, "a rule asks for hard, and nobody says how many are", hint);
+            self.error(
+                at,
+                "a rule asks for hard, and nobody says how many are",
+                hint,
+            );
         }
         Some(Policy {
             rules,
@@ -167,7 +201,9 @@ impl Compiler<'_> {
     /// What the previous table has seen of a route's scores is not forgotten.
     fn strong(&self, alias: &str, share: Option<f64>) -> Option<(f32, Arc<Sketch>)> {
         let share = share? as f32;
-        let previous = self.previous.and_then(|table| table.route(alias)?.policy.as_ref());
+        let previous = self
+            .previous
+            .and_then(|table| table.route(alias)?.policy.as_ref());
         let known = previous.and_then(|policy| policy.strong.as_ref());
         let sketch = known.map(|(_, sketch)| Arc::clone(sketch)).or_else(|| {
             let model = Model::built_in()?;
@@ -191,7 +227,10 @@ impl Compiler<'_> {
 
     /// That a rule's pool leaves anything, for routes whose targets are all known.
     pub(super) fn closures(&mut self, route: &Route, policies: &Policies) {
-        let pooled = route.policy.iter().flat_map(|policy| policy.rules.iter().enumerate());
+        let pooled = route
+            .policy
+            .iter()
+            .flat_map(|policy| policy.rules.iter().enumerate());
         let mut empty = Vec::new();
         for (i, rule) in pooled {
             let Some(pool) = &rule.pool else { continue };
@@ -205,7 +244,8 @@ impl Compiler<'_> {
         }
         for (i, pool) in empty {
             let at = path(["models", &route.alias, "rules", &i.to_string(), "pool"]);
-            let text = format!("no target of this route is in the pool \"{pool}\": all are refused");
+            let text =
+                format!("no target of this route is in the pool \"{pool}\": all are refused");
             self.warn(at, text, "add one to targets or fallbacks");
         }
     }

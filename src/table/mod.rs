@@ -11,8 +11,8 @@ mod capabilities;
 mod compile;
 mod compile_credential;
 mod compile_limit;
-mod compile_provider;
 mod compile_policy;
+mod compile_provider;
 mod compile_traces;
 mod decision;
 mod policy;
@@ -170,7 +170,9 @@ impl RoutingTable {
     fn route(&self, alias: &str) -> Option<&Route> {
         let mut wild = self.wildcards.iter().map(|(_, route)| route);
         let exact = self.routes.get(alias);
-        exact.or_else(|| wild.find(|route| &*route.alias == alias)).map(|route| &**route)
+        exact
+            .or_else(|| wild.find(|route| &*route.alias == alias))
+            .map(|route| &**route)
     }
 
     pub fn routes_len(&self) -> usize {

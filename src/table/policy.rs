@@ -71,7 +71,8 @@ impl Policies {
     pub fn quality(&self, target: &str) -> Option<Quality> {
         let mut all = self.qualities.iter();
         let fits = |list: &[Pattern]| list.iter().any(|pattern| pattern.matches(target));
-        all.find(|(_, list)| fits(list)).map(|(quality, _)| *quality)
+        all.find(|(_, list)| fits(list))
+            .map(|(quality, _)| *quality)
     }
 
     /// Whether a target belongs to a pool.
@@ -244,12 +245,20 @@ impl RoutingTable {
     fn pools(&self, asked: &Asked<'_>) -> Vec<(&Arc<str>, &Arc<str>)> {
         let everywhere = self.policies.everywhere.iter();
         let holding = everywhere.filter(|rule| {
-            rule.when.holds(&subject(asked)).unwrap_or(rule.holds_unknown)
+            rule.when
+                .holds(&subject(asked))
+                .unwrap_or(rule.holds_unknown)
         });
         holding.map(|rule| (&rule.pool, &rule.name)).collect()
     }
 
-    fn contain(&self, all: &mut [Considered], pool: &Arc<str>, rule: &Arc<str>, reason: &mut Reason) {
+    fn contain(
+        &self,
+        all: &mut [Considered],
+        pool: &Arc<str>,
+        rule: &Arc<str>,
+        reason: &mut Reason,
+    ) {
         for one in all {
             one.is_inside &= self.policies.is_in(pool, &one.name);
         }
@@ -266,7 +275,11 @@ impl RoutingTable {
     ) -> Choice {
         let rules = policy.map_or(&[][..], |policy| &policy.rules);
         for rule in rules {
-            if !rule.when.holds(&subject(asked)).unwrap_or(rule.holds_unknown) {
+            if !rule
+                .when
+                .holds(&subject(asked))
+                .unwrap_or(rule.holds_unknown)
+            {
                 continue;
             }
             if let Some(pool) = &rule.pool {
@@ -318,7 +331,9 @@ impl RoutingTable {
     ) -> Option<MicroUsd> {
         let Target { provider, model } = target;
         let dialect = provider.dialect.name();
-        let price = self.prices.find(&provider.name, dialect, model, asked.now)?;
+        let price = self
+            .prices
+            .find(&provider.name, dialect, model, asked.now)?;
         let prompt = asked.features.shape.map_or(0, |shape| shape.tokens());
         let most = known.max_output.unwrap_or(u64::MAX);
         let usage = Usage {

@@ -182,7 +182,12 @@ fn the_table_of_the_field_is_kept() {
     assert_eq!((names, &*rule), (one(&["openai/gpt-5"]), "code"));
     let (names, rule) = sent(&with_pii(asking(Code)), false, &nobody);
     assert_eq!((names, &*rule), (one(&["own/llama"]), "pii"));
-    let all = one(&["openai/gpt-5-nano", "openai/gpt-5-mini", "openai/gpt-5", "own/llama"]);
+    let all = one(&[
+        "openai/gpt-5-nano",
+        "openai/gpt-5-mini",
+        "openai/gpt-5",
+        "own/llama",
+    ]);
     for (features, hard) in [(asking(Chat), false), (asking(SimpleQa), true)] {
         let (names, rule) = sent(&features, hard, &nobody);
         assert_eq!((names, &*rule), (all.clone(), "default"));
@@ -216,7 +221,9 @@ fn what_cannot_be_told_is_contained() {
 
 #[test]
 fn what_a_model_cannot_do_is_not_asked_of_it() {
-    let text = format!("{FIELD}\n[[capabilities]]\nmodels = [\"gpt-5*\"]\nimages = false\ncontext = 2000\n");
+    let text = format!(
+        "{FIELD}\n[[capabilities]]\nmodels = [\"gpt-5*\"]\nimages = false\ncontext = 2000\n"
+    );
     let table = compile(&text);
     let lost = |shape: Shape| {
         let features = Features {
@@ -267,12 +274,17 @@ fn a_conversation_stays_where_its_beginning_is_cheaper() {
         ..Known::default()
     };
     let is_cheaper = cached < input;
-    assert_eq!(first(&last) == "gpt-5-mini", is_cheaper, "{cached:?} {input:?}");
+    assert_eq!(
+        first(&last) == "gpt-5-mini",
+        is_cheaper,
+        "{cached:?} {input:?}"
+    );
 }
 
 #[test]
 fn rules_of_all_routes_hold_for_whoever_names_a_target_himself() {
-    let text = format!("{FIELD}\n[[rules]]\nname = \"all\"\nwhen = \"pii.any\"\npool = \"self_hosted\"\n");
+    let text =
+        format!("{FIELD}\n[[rules]]\nname = \"all\"\nwhen = \"pii.any\"\npool = \"self_hosted\"\n");
     let table = compile(&text);
     let nobody = Known::default();
     let told = with_pii(asking(classify::Kind::Chat));
@@ -303,13 +315,28 @@ fn fallbacks_come_last_and_serve_where_they_are_all_that_is_left() {
     );
     let table = compile(&text);
     let nobody = Known::default();
-    let plain = decide(&table, "auto", &asking(classify::Kind::Chat), false, &nobody).unwrap();
-    let order: Vec<_> = plain.candidates.iter().map(|c| (&*c.target.model, c.is_target)).collect();
+    let plain = decide(
+        &table,
+        "auto",
+        &asking(classify::Kind::Chat),
+        false,
+        &nobody,
+    )
+    .unwrap();
+    let order: Vec<_> = plain
+        .candidates
+        .iter()
+        .map(|c| (&*c.target.model, c.is_target))
+        .collect();
     assert_eq!(order[0], ("gpt-5", true));
     assert_eq!(order.len(), 3);
     let told = with_pii(asking(classify::Kind::Chat));
     let kept = decide(&table, "auto", &told, false, &nobody).unwrap();
-    let order: Vec<_> = kept.candidates.iter().map(|c| (&*c.target.model, c.is_target)).collect();
+    let order: Vec<_> = kept
+        .candidates
+        .iter()
+        .map(|c| (&*c.target.model, c.is_target))
+        .collect();
     assert_eq!(order, [("llama", true)]);
 }
 
@@ -341,29 +368,79 @@ fn preferences_order_what_will_do() {
         models.collect::<Vec<_>>()
     };
     // What is left alone at the moment comes last, whatever is preferred.
-    assert_eq!(order("prefer = \"listed\""), ["gpt-5", "gpt-5-mini", "gpt-5-nano", "llama"]);
-    assert_eq!(order("prefer = \"fastest\""), ["gpt-5-mini", "gpt-5", "gpt-5-nano", "llama"]);
-    assert_eq!(order("prefer = \"least_loaded\""), ["gpt-5-mini", "gpt-5-nano", "gpt-5", "llama"]);
-    assert_eq!(order("prefer = \"balanced\"\nprice_weight = 1.0")[0], "gpt-5-nano");
-    assert_eq!(order("prefer = \"balanced\"\nprice_weight = 0.0")[0], "gpt-5-mini");
+    assert_eq!(
+        order("prefer = \"listed\""),
+        ["gpt-5", "gpt-5-mini", "gpt-5-nano", "llama"]
+    );
+    assert_eq!(
+        order("prefer = \"fastest\""),
+        ["gpt-5-mini", "gpt-5", "gpt-5-nano", "llama"]
+    );
+    assert_eq!(
+        order("prefer = \"least_loaded\""),
+        ["gpt-5-mini", "gpt-5-nano", "gpt-5", "llama"]
+    );
+    assert_eq!(
+        order("prefer = \"balanced\"\nprice_weight = 1.0")[0],
+        "gpt-5-nano"
+    );
+    assert_eq!(
+        order("prefer = \"balanced\"\nprice_weight = 0.0")[0],
+        "gpt-5-mini"
+    );
 }
 
 #[test]
 fn what_is_wrong_with_rules_is_told() {
     let cases = [
-        ("when = \"pii.any\"", "when = \"pii.eny\"", "models.auto.rules[0].when: nothing is called 'pii.eny'"),
-        ("pool = \"self_hosted\"", "pool = \"selfhosted\"", "models.auto.rules[0].pool: there is no pool"),
-        ("name = \"code\"", "name = \"pii\"", "models.auto.rules[2].name: another rule has this name"),
-        ("strong_share = 0.3", "", "models.auto.rules: a rule asks for hard"),
-        ("max_quality = \"budget\"", "max_quality = \"budget\"\nquality = \"strong\"", "models.auto.rules[1].max_quality: below quality"),
-        ("targets = [\"own/*\"]", "targets = [\"own\"]", "pools.self_hosted.targets[0]: this names no target"),
-        ("targets = [\"own/*\"]", "targets = [\"groq/*\"]", "models.auto.rules[0].pool: no target of this route is in the pool"),
-        ("when = 'kind == \"code\"'", "when = \"true\"", "models.auto.rules[3]: the rule 'default' is never reached"),
+        (
+            "when = \"pii.any\"",
+            "when = \"pii.eny\"",
+            "models.auto.rules[0].when: nothing is called 'pii.eny'",
+        ),
+        (
+            "pool = \"self_hosted\"",
+            "pool = \"selfhosted\"",
+            "models.auto.rules[0].pool: there is no pool",
+        ),
+        (
+            "name = \"code\"",
+            "name = \"pii\"",
+            "models.auto.rules[2].name: another rule has this name",
+        ),
+        (
+            "strong_share = 0.3",
+            "",
+            "models.auto.rules: a rule asks for hard",
+        ),
+        (
+            "max_quality = \"budget\"",
+            "max_quality = \"budget\"\nquality = \"strong\"",
+            "models.auto.rules[1].max_quality: below quality",
+        ),
+        (
+            "targets = [\"own/*\"]",
+            "targets = [\"own\"]",
+            "pools.self_hosted.targets[0]: this names no target",
+        ),
+        (
+            "targets = [\"own/*\"]",
+            "targets = [\"groq/*\"]",
+            "models.auto.rules[0].pool: no target of this route is in the pool",
+        ),
+        (
+            "when = 'kind == \"code\"'",
+            "when = \"true\"",
+            "models.auto.rules[3]: the rule 'default' is never reached",
+        ),
     ];
     for (good, bad, expected) in cases {
         assert!(FIELD.contains(good), "{good}");
         let told = problems(&FIELD.replace(good, bad));
-        assert!(told.iter().any(|told| told.starts_with(expected)), "{bad}: {told:?}");
+        assert!(
+            told.iter().any(|told| told.starts_with(expected)),
+            "{bad}: {told:?}"
+        );
     }
     assert_eq!(problems(FIELD), Vec::<String>::new());
 }

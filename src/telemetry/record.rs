@@ -1,7 +1,7 @@
 //! What is told about one request, and the closed sets of how it can end.
 
-use crate::features::Features;
 use crate::chat::Usage;
+use crate::features::Features;
 use crate::ledger::UsageSource;
 use crate::units::MicroUsd;
 use serde::Serialize;

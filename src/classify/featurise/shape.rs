@@ -87,7 +87,8 @@ impl Shape {
             '?' | '？' | '؟' => self.questions += 1,
             '"' | '“' | '”' | '«' | '»' | '「' | '」' => self.quotes += 1,
             ':' | '：' => self.colons += 1,
-            '×' | '÷' | '√' | '∫' | '∑' | '≤' | '≥' | 'π' | '²' | '³' | '∈' | '≠' => {
+            '×' | '÷' | '√' | '∫' | '∑' | '≤' | '≥' | 'π' | '²' | '³' | '∈' | '≠' =>
+            {
                 self.math += 2;
             }
             _ => {}
@@ -135,7 +136,10 @@ impl Shape {
         let ascii = (*ascii).min(self.letters);
         let sum: u32 = foreign.iter().sum();
         // Signs weigh more than letters: a word has one or two of them.
-        let most = foreign.iter().enumerate().max_by_key(|(at, count)| (**count, 12 - at));
+        let most = foreign
+            .iter()
+            .enumerate()
+            .max_by_key(|(at, count)| (**count, 12 - at));
         let main = match most {
             Some((at, count)) if *count > 0 => at + 1,
             _ => 0,

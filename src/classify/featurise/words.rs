@@ -162,7 +162,9 @@ fn beyond_ascii(c: char) -> Class {
     let code = u32::from(c);
     match c {
         '’' | 'ʼ' => Class::Joint,
-        '“' | '”' | '„' | '«' | '»' | '「' | '」' | '『' | '』' => Class::Mark(u32::from(b'"')),
+        '“' | '”' | '„' | '«' | '»' | '「' | '」' | '『' | '』' => {
+            Class::Mark(u32::from(b'"'))
+        }
         '？' | '؟' => Class::Mark(u32::from(b'?')),
         '！' => Class::Mark(u32::from(b'!')),
         '。' | '।' => Class::Mark(u32::from(b'.')),

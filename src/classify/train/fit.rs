@@ -122,19 +122,33 @@ pub fn fit<const N: usize>(examples: &[Example], course: &Course) -> Fitted<N> {
                 continue;
             };
             let salt = draws.next() as u32;
-            let keep = |row: u32| row.wrapping_mul(0x9e37_79b1).rotate_left(15).wrapping_mul(salt | 1) >= bound;
+            let keep = |row: u32| {
+                row.wrapping_mul(0x9e37_79b1)
+                    .rotate_left(15)
+                    .wrapping_mul(salt | 1)
+                    >= bound
+            };
             let mut errors = fitted.partly(example.rows, keep);
             errors_of(&mut errors, example.target);
             for error in &mut errors {
                 *error *= example.weight;
             }
-            step(&mut fitted.biases, &mut bias_squares, &errors, 1.0, rate, 0.0);
+            step(
+                &mut fitted.biases,
+                &mut bias_squares,
+                &errors,
+                1.0,
+                rate,
+                0.0,
+            );
             for (row, value) in &example.rows.0 {
                 if !keep(*row) {
                     continue;
                 }
                 let at = *row as usize;
-                if let (Some(weights), Some(squares)) = (fitted.rows.get_mut(at), squares.get_mut(at)) {
+                if let (Some(weights), Some(squares)) =
+                    (fitted.rows.get_mut(at), squares.get_mut(at))
+                {
                     step(weights, squares, &errors, *value, rate, course.decay);
                 }
             }

@@ -52,7 +52,11 @@ pub fn prompts(amount: Amount, seed: u64) -> Vec<KindRow> {
         };
         for (kind, pattern) in &language.patterns {
             // A pattern without a slot has fewer faces.
-            let count = if pattern.contains('{') { count } else { count.div_ceil(2) };
+            let count = if pattern.contains('{') {
+                count
+            } else {
+                count.div_ceil(2)
+            };
             for _ in 0..count {
                 let prompt = maker.filled(pattern, language, 0);
                 let prompt = maker.worn(prompt, *kind, language);
@@ -77,8 +81,14 @@ fn languages() -> Vec<Language> {
     let mut section = String::new();
     let lines = ["[lang en]"].into_iter();
     let lines = lines.chain(ENGLISH.lines()).chain(WEST.lines());
-    for line in lines.chain(FAR.lines()).filter(|line| !line.starts_with("# ")) {
-        if let Some(head) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
+    for line in lines
+        .chain(FAR.lines())
+        .filter(|line| !line.starts_with("# "))
+    {
+        if let Some(head) = line
+            .strip_prefix('[')
+            .and_then(|line| line.strip_suffix(']'))
+        {
             if let Some(name) = head.strip_prefix("lang ") {
                 found.push(Language {
                     name: name.to_owned(),
@@ -93,7 +103,11 @@ fn languages() -> Vec<Language> {
         };
         if let Some(slot) = section.strip_prefix("slot ") {
             let values = line.split('|').map(str::to_owned);
-            language.slots.entry(slot.to_owned()).or_default().extend(values);
+            language
+                .slots
+                .entry(slot.to_owned())
+                .or_default()
+                .extend(values);
         } else if let Some(kind) = Kind::named(&section) {
             language.patterns.push((kind, unescaped(line)));
         }
@@ -119,7 +133,9 @@ impl<'a> Maker<'a> {
         while let Some((before, after)) = rest.split_once('{') {
             out.push_str(before);
             match after.split_once('}') {
-                Some((name, after)) if name.bytes().all(|c| c.is_ascii_lowercase()) && depth < 3 => {
+                Some((name, after))
+                    if name.bytes().all(|c| c.is_ascii_lowercase()) && depth < 3 =>
+                {
                     let value = self.slot(name, language, depth);
                     out.push_str(&value);
                     rest = after;
@@ -147,7 +163,9 @@ impl<'a> Maker<'a> {
                 let others = self.languages;
                 let at = self.draws.below(others.len());
                 match others.get(at) {
-                    Some(other) if other.name != language.name => self.slot("sent", other, depth + 1),
+                    Some(other) if other.name != language.name => {
+                        self.slot("sent", other, depth + 1)
+                    }
                     _ => self.slot("phrase", language, depth + 1),
                 }
             }
@@ -268,6 +286,10 @@ mod tests {
                 assert!(!row.prompt.contains(slot), "{}", row.prompt);
             }
         }
-        assert!(rows.iter().zip(prompts(AMOUNT, 2)).any(|(a, b)| a.prompt != b.prompt));
+        assert!(
+            rows.iter()
+                .zip(prompts(AMOUNT, 2))
+                .any(|(a, b)| a.prompt != b.prompt)
+        );
     }
 }

@@ -218,7 +218,8 @@ mod tests {
 
     #[test]
     fn only_what_a_model_generated_was_said() {
-        let anthropic = br#"{"content":[{"type":"text","text":"x","citations":[{"cited_text":"no"}]},
+        let anthropic =
+            br#"{"content":[{"type":"text","text":"x","citations":[{"cited_text":"no"}]},
             {"type":"web_search_tool_result","content":[{"title":"no"}]},
             {"type":"tool_use","id":"t","name":"f","input":{"a":"b"}}]}"#;
         let mut said: Vec<_> = of_body(anthropic).chars().collect();

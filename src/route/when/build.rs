@@ -100,16 +100,18 @@ fn compare(one: &IdedExpr, relation: Relation, other: &IdedExpr) -> Result<Test,
     let (Ok(left), Ok(right)) = (value(one), value(other)) else {
         // Not values, or wrong ones: the first fault is told.
         return match (relation, test(one), test(other)) {
-            (Relation::Equal, Ok(one), Ok(other)) => {
-                Ok(Test::Same(Box::new(one), Box::new(other)))
-            }
+            (Relation::Equal, Ok(one), Ok(other)) => Ok(Test::Same(Box::new(one), Box::new(other))),
             (Relation::Unequal, Ok(one), Ok(other)) => Ok(Test::Not(Box::new(Test::Same(
                 Box::new(one),
                 Box::new(other),
             )))),
             (_, Ok(_), Ok(_)) => Err(error("what is true or false has no order")),
             _ => Err(fault(one).or(fault(other)).unwrap_or_else(|| {
-                error(format!("{} and {} cannot be compared", shown(one), shown(other)))
+                error(format!(
+                    "{} and {} cannot be compared",
+                    shown(one),
+                    shown(other)
+                ))
             })),
         };
     };
@@ -173,10 +175,16 @@ fn of_text(call: &CallExpr, target: &IdedExpr) -> Result<Test, PredicateError> {
         return Err(error(format!("{} is no text", shown(target))));
     }
     match call.args.as_slice() {
-        [IdedExpr { expr: Expr::Literal(LiteralValue::String(part)), .. }] => {
-            Ok(Test::Text(variable, kind, part.inner().into()))
-        }
-        _ => Err(error(format!("{}(...) takes a text in quotes", call.func_name))),
+        [
+            IdedExpr {
+                expr: Expr::Literal(LiteralValue::String(part)),
+                ..
+            },
+        ] => Ok(Test::Text(variable, kind, part.inner().into())),
+        _ => Err(error(format!(
+            "{}(...) takes a text in quotes",
+            call.func_name
+        ))),
     }
 }
 

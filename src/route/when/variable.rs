@@ -145,12 +145,20 @@ impl Variable {
             Self::Documents | Self::Tools | Self::Schema | Self::Code => shape = true,
             _ => {}
         }
-        Wanted { shape, judgement, pii }
+        Wanted {
+            shape,
+            judgement,
+            pii,
+        }
     }
 
     /// Its value. `None` where nobody could tell: the part is absent that it is in.
     pub fn fact<'a>(&self, of: &Subject<'a>) -> Option<Fact<'a>> {
-        let Subject { features, caller, hard } = *of;
+        let Subject {
+            features,
+            caller,
+            hard,
+        } = *of;
         let (shape, said, pii) = (features.shape.as_ref(), &features.said, &features.pii);
         let int = |n: u64| Fact::Int(i64::try_from(n).unwrap_or(i64::MAX));
         let few = |n: u32| Fact::Int(i64::from(n));
@@ -180,9 +188,13 @@ impl Variable {
             Self::Model => Fact::Text(caller.model),
             Self::Key => Fact::Text(caller.key),
             Self::Team => Fact::Text(caller.team),
-            Self::Tag(name) => {
-                Fact::Text(caller.tags.get(&**name).map(String::as_str).unwrap_or_default())
-            }
+            Self::Tag(name) => Fact::Text(
+                caller
+                    .tags
+                    .get(&**name)
+                    .map(String::as_str)
+                    .unwrap_or_default(),
+            ),
         })
     }
 }
