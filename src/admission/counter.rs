@@ -5,7 +5,7 @@
 //! who waits: when that one has left in the meantime, the value is dropped with
 //! the channel that it lies in, and so goes on to the next. No place is lost.
 
-use super::queue::{Queue, Ticket};
+use super::queue::{Queue, Ticket, Who};
 use super::verdict::{Turn, Why};
 use super::window::{self, Ask, Part, Tally};
 use super::{Rule, period};
@@ -86,7 +86,7 @@ impl Counter {
     pub async fn enter(
         self: &Arc<Self>,
         rule: &Rule,
-        who: &str,
+        who: Who<'_>,
         turn: Turn,
         now: Moment,
     ) -> Result<(Slot, Duration), Why> {
@@ -112,7 +112,7 @@ impl Counter {
         slot.map(|slot| (slot, began.elapsed()))
     }
 
-    fn ask(self: &Arc<Self>, rule: &Rule, who: &str, turn: Turn, now: Moment) -> Entry {
+    fn ask(self: &Arc<Self>, rule: &Rule, who: Who<'_>, turn: Turn, now: Moment) -> Entry {
         let mut held = self.lock();
         held.limit = rule.allowance.amount;
         if held.waiting() == 0

@@ -7,8 +7,9 @@ use super::counter::{Counter, Slot};
 use super::hold::Share;
 use super::hold::{Charge, Hold};
 use super::memory::{Key, Memory, ROOM};
+use super::queue::Who;
 use super::{Fleet, Load, Refusal, Rule, Stage, Subject, Turn, Why};
-use crate::units::{Measure, Moment};
+use crate::units::{Allowance, Measure, Moment, Window};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -16,6 +17,9 @@ use std::time::Duration;
 /// When to come again for a place: nobody knows when one is free, and most
 /// requests take seconds.
 const PLACE_AFTER: Duration = Duration::from_secs(1);
+
+/// When to come again for a counter: some are dropped each second.
+const CROWDED_FOR: Duration = Duration::from_secs(10);
 
 /// How often a request that waits asks for a place among the fleet's.
 const ASK_EVERY: Duration = Duration::from_millis(25);
@@ -30,8 +34,8 @@ pub struct Limiter {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Remaining {
     pub rule: Arc<Rule>,
-    /// The values of `per`, in that order; `*` alone for all that found no
-    /// counter of their own.
+    /// The values of `per`, in that order; `*` for all that the ledger knew and
+    /// that found no counter of their own, and the key that they are of.
     pub of: Vec<String>,
     /// In the measure's unit: settled and reserved.
     pub used: u64,
@@ -121,10 +125,11 @@ impl Limiter {
         }
         let (slots, now) = self.enter(places, subject, turn, now).await?;
         let charge = |rule: &Arc<Rule>| {
-            let counter = self.counter(rule, subject, now);
-            Charge::new(Arc::clone(rule), counter)
+            let counter = self.counter(rule, subject, now)?;
+            Ok(Charge::new(Arc::clone(rule), counter))
         };
-        Hold::new(budgets.into_iter().map(charge).collect(), slots, load, now)
+        let charges: Result<Vec<_>, Refusal> = budgets.into_iter().map(charge).collect();
+        Hold::new(charges?, slots, load, now)
     }
 
     /// Reserves in this gateway's memory and in the fleet's store.
@@ -147,13 +152,14 @@ impl Limiter {
         let until = until.min(tokio::time::Instant::now() + patience.unwrap_or_default());
         let (slots, now) = self.enter(places, subject, turn, now).await?;
         let charge = |rule: &Arc<Rule>| {
-            let counter = self.counter(rule, subject, now);
-            Charge {
+            let counter = self.counter(rule, subject, now)?;
+            Ok(Charge {
                 name: Some(Key::of(rule, subject).as_str().into()),
                 ..Charge::new(Arc::clone(rule), counter)
-            }
+            })
         };
-        let charges: Vec<_> = budgets.into_iter().map(charge).collect();
+        let charges: Result<Vec<_>, Refusal> = budgets.into_iter().map(charge).collect();
+        let charges = charges?;
         if charges.is_empty() && shared.is_empty() {
             return Ok(Hold::default());
         }
@@ -196,14 +202,14 @@ impl Limiter {
         rules.sort_by(|a, b| (b.per.len(), &a.name).cmp(&(a.per.len(), &b.name)));
         // Users are a key's own: whoever names somebody else's does not stand in
         // their line.
-        let who = match subject.user {
-            Some(user) => format!("{} user {user}", subject.key),
-            None => format!("{} itself", subject.key),
+        let who = Who {
+            key: subject.key,
+            user: subject.user,
         };
         let mut slots = Vec::with_capacity(rules.len());
         for rule in rules {
-            let counter = self.counter(rule, subject, now);
-            match counter.enter(rule, &who, turn, now).await {
+            let counter = self.counter(rule, subject, now)?;
+            match counter.enter(rule, who, turn, now).await {
                 Ok((slot, waited)) => {
                     now = now.plus(waited);
                     slots.push(slot);
@@ -230,7 +236,9 @@ impl Limiter {
         for rule in rules.iter().filter(counts) {
             let used = used.of(rule.allowance.measure);
             if used > 0 {
-                let counter = self.counter(rule, subject, at);
+                let key = Key::of(rule, subject);
+                let counter = self.memory.recorded(&key, rule.allowance.window, at);
+                self.mark(&counter, rule);
                 counter.lock().tally.record(counter.window, used, at);
             }
         }
@@ -336,13 +344,28 @@ impl Limiter {
         self.memory.len()
     }
 
-    fn counter(&self, rule: &Rule, subject: &Subject<'_>, now: Moment) -> Arc<Counter> {
+    /// The counter of a request under this rule.
+    ///
+    /// # Errors
+    ///
+    /// When it has none, and its key has as many as it may have.
+    fn counter(
+        &self,
+        rule: &Rule,
+        subject: &Subject<'_>,
+        now: Moment,
+    ) -> Result<Arc<Counter>, Refusal> {
         let key = Key::of(rule, subject);
         let counter = self.memory.counter(&key, rule.allowance.window, now);
+        let counter = counter.ok_or_else(|| crowded(rule))?;
+        self.mark(&counter, rule);
+        Ok(counter)
+    }
+
+    fn mark(&self, counter: &Counter, rule: &Rule) {
         if self.fleet.is_some() {
             counter.is_hard.store(rule.hard, Ordering::Relaxed);
         }
-        counter
     }
 }
 
@@ -376,6 +399,26 @@ fn no_place(rule: &Rule, counter: &Counter, why: Why) -> Refusal {
         left: counter.lock().tally.left(limit),
         retry_after: (why != Why::TooLarge).then_some(PLACE_AFTER),
         why,
+        standing: Box::default(),
+    }
+}
+
+fn crowded(rule: &Rule) -> Refusal {
+    let Allowance {
+        amount,
+        measure,
+        window,
+    } = rule.allowance;
+    Refusal {
+        rule: Arc::clone(&rule.name),
+        measure,
+        window,
+        limit: amount,
+        left: 0,
+        // What is used of a total is so for ever.
+        retry_after: (window != Window::Total || measure == Measure::Concurrent)
+            .then_some(CROWDED_FOR),
+        why: Why::Crowded,
         standing: Box::default(),
     }
 }

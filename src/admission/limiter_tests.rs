@@ -397,7 +397,7 @@ fn of_two_hundred_that_race_ten_are_admitted() {
 /// order: nothing is lost and nobody waits for ever.
 #[test]
 fn threads_that_share_some_counters_lose_nothing() {
-    let limiter = Limiter::with_room(64);
+    let limiter = Limiter::with_room(2_000);
     let mut each = rule("each", "1000000 requests / 1s");
     each.per = vec![Dimension::User];
     let all = rule("all", "1000000 requests / day");

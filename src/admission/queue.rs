@@ -1,21 +1,29 @@
-//! Who is next where requests wait for a place: three classes, and within each
-//! the users one after the other, whatever each of them has waiting.
+//! Who is next where requests wait for a place: three classes, within each the
+//! keys one after the other, and within each key its users one after the other,
+//! whatever each of them has waiting.
 //!
-//! A higher class goes first, but every eighth turn is the lowest class's that
-//! waits, so that a stream of interactive requests does not starve a batch. A
-//! user's own requests are served in the order in which they came.
+//! A client can invent users, but no keys: so a key has one turn in a round of
+//! the keys that wait, however many users it names, and only shares its own turns
+//! among them. A user's own requests are served in the order in which they came.
+//!
+//! A higher class goes first, but every eighth turn is for those below, the next
+//! one and the lowest by turns, so that a stream of interactive requests starves
+//! neither of them.
 //!
 //! The queue is bounded. When it is full, who comes is refused, unless somebody
-//! waits who has less right to: the last in the longest line of the lowest class
-//! gives way to a higher class, or to a user who has two fewer waiting. So
-//! neither a batch nor one user can shut the others out.
+//! waits who has less right to: one of the lowest class gives way to a higher
+//! class; within a class one of the key that has most waiting gives way to a key
+//! that has two fewer; and within a key one of the user who has most waiting to a
+//! user who has two fewer. It is always the last of that key's user who has most
+//! waiting. So no batch, no key and no user can shut the others out, and who has
+//! one request waiting keeps its place within its class.
 
 use super::Priority;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-/// Of so many turns, one is the lowest class's.
-const LOWEST_EVERY: u64 = 8;
+/// Of so many turns, one is for the classes below the highest.
+const LOWER_EVERY: u64 = 8;
 
 /// Those who wait. `T` is how one of them is told.
 pub(super) struct Queue<T> {
@@ -25,10 +33,30 @@ pub(super) struct Queue<T> {
     tickets: u64,
 }
 
+/// Whose request it is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Who<'a> {
+    pub key: &'a str,
+    /// One of the key's own; `None` is one of them too.
+    pub user: Option<&'a str>,
+}
+
+/// A user of a key.
+type User = Option<Arc<str>>;
+
 struct Class<T> {
-    /// The users who have somebody waiting, in the order of their turns.
+    /// The keys that have somebody waiting, in the order of their turns.
     order: VecDeque<Arc<str>>,
-    lines: HashMap<Arc<str>, VecDeque<(u64, T)>>,
+    tenants: HashMap<Arc<str>, Tenant<T>>,
+}
+
+/// Those of one key.
+struct Tenant<T> {
+    /// The users who have somebody waiting, in the order of their turns.
+    order: VecDeque<User>,
+    lines: HashMap<User, VecDeque<(u64, T)>>,
+    /// How many wait in all lines.
+    waiting: usize,
 }
 
 /// With this one leaves the queue.
@@ -36,7 +64,8 @@ struct Class<T> {
 pub(super) struct Ticket {
     number: u64,
     priority: Priority,
-    who: Arc<str>,
+    key: Arc<str>,
+    user: User,
 }
 
 impl<T> Queue<T> {
@@ -61,35 +90,36 @@ impl<T> Queue<T> {
     pub fn join(
         &mut self,
         priority: Priority,
-        who: &str,
+        who: Who<'_>,
         depth: usize,
         waiter: T,
     ) -> Option<Ticket> {
-        if depth == 0 || (self.len() >= depth && !self.make_way(priority, who)) {
+        let ticket = Ticket {
+            number: self.tickets + 1,
+            priority,
+            key: who.key.into(),
+            user: who.user.map(Arc::from),
+        };
+        if depth == 0 || (self.len() >= depth && !self.make_way(&ticket)) {
             return None;
         }
-        self.tickets += 1;
-        let ticket = Ticket {
-            number: self.tickets,
-            priority,
-            who: who.into(),
-        };
+        self.tickets = ticket.number;
         self.class(priority).push(&ticket, waiter);
         Some(ticket)
     }
 
     /// The next one, who waits no longer.
     pub fn next(&mut self) -> Option<T> {
-        if self.is_empty() {
-            return None;
-        }
+        let waiting = self.classes.iter().filter(|class| !class.order.is_empty());
+        let last = waiting.count().checked_sub(1)?;
         self.turns += 1;
-        let mut waiting = self.classes.iter_mut().filter(|c| !c.order.is_empty());
-        let class = match self.turns % LOWEST_EVERY {
-            0 => waiting.next_back(),
-            _ => waiting.next(),
+        let place = match (self.turns % LOWER_EVERY, self.turns / LOWER_EVERY % 2) {
+            (0, 0) => last,
+            (0, _) => last.min(1),
+            _ => 0,
         };
-        class.and_then(Class::pop)
+        let mut waiting = self.classes.iter_mut().filter(|c| !c.order.is_empty());
+        waiting.nth(place).and_then(Class::pop)
     }
 
     /// Goes away without a turn; nothing happens when the turn has come.
@@ -107,25 +137,19 @@ impl<T> Queue<T> {
     }
 
     /// Sends one away who has less right to wait than who comes.
-    fn make_way(&mut self, priority: Priority, who: &str) -> bool {
-        let Some(place) = self.classes.iter().rposition(|c| !c.order.is_empty()) else {
+    fn make_way(&mut self, comes: &Ticket) -> bool {
+        let mut classes = self.classes.iter_mut().enumerate().rev();
+        let lowest = classes.find(|(_, class)| !class.order.is_empty());
+        let Some((place, class)) = lowest else {
             return false;
         };
-        let is_lower = place > priority as usize;
-        let is_same = place == priority as usize;
-        let Some(class) = self.classes.get_mut(place) else {
-            return false;
+        let own = comes.priority as usize;
+        let gives_way = match place.cmp(&own) {
+            std::cmp::Ordering::Less => None,
+            std::cmp::Ordering::Equal => class.who_gives_way_to(comes),
+            std::cmp::Ordering::Greater => class.largest(),
         };
-        let own = class.lines.get(who).map_or(0, VecDeque::len);
-        let longest = class.lines.iter().max_by_key(|(_, line)| line.len());
-        let Some((name, line)) = longest.map(|(name, line)| (Arc::clone(name), line)) else {
-            return false;
-        };
-        let gives_way = is_lower || (is_same && line.len() >= own + 2);
-        if gives_way {
-            class.drop_last(&name);
-        }
-        gives_way
+        gives_way.is_some_and(|(key, user)| class.drop_last(&key, &user))
     }
 }
 
@@ -133,54 +157,153 @@ impl<T> Class<T> {
     fn new() -> Self {
         Self {
             order: VecDeque::new(),
-            lines: HashMap::new(),
+            tenants: HashMap::new(),
         }
     }
 
     fn len(&self) -> usize {
-        self.lines.values().map(VecDeque::len).sum()
+        self.tenants.values().map(|tenant| tenant.waiting).sum()
     }
 
     fn push(&mut self, ticket: &Ticket, waiter: T) {
-        let line = self.lines.entry(Arc::clone(&ticket.who)).or_default();
-        if line.is_empty() {
-            self.order.push_back(Arc::clone(&ticket.who));
+        let tenant = self.tenants.entry(Arc::clone(&ticket.key)).or_default();
+        if tenant.waiting == 0 {
+            self.order.push_back(Arc::clone(&ticket.key));
         }
-        line.push_back((ticket.number, waiter));
+        tenant.push(ticket, waiter);
     }
 
     fn pop(&mut self) -> Option<T> {
-        let who = self.order.pop_front()?;
-        let line = self.lines.get_mut(&who)?;
-        let (_, waiter) = line.pop_front()?;
-        if line.is_empty() {
-            self.lines.remove(&who);
+        let key = self.order.pop_front()?;
+        let tenant = self.tenants.get_mut(&key)?;
+        let waiter = tenant.pop();
+        if tenant.waiting == 0 {
+            self.tenants.remove(&key);
         } else {
-            self.order.push_back(who);
+            self.order.push_back(key);
+        }
+        waiter
+    }
+
+    fn remove(&mut self, ticket: &Ticket) {
+        if let Some(tenant) = self.tenants.get_mut(&ticket.key) {
+            tenant.remove(ticket);
+            self.tidy(&ticket.key);
+        }
+    }
+
+    /// The user with most waiting of the key with most waiting; of several, the
+    /// one that came last.
+    fn largest(&self) -> Option<(Arc<str>, User)> {
+        let size = |tenant: &Tenant<T>| (tenant.waiting, tenant.latest());
+        let all = self.tenants.iter();
+        let (key, tenant) = all.max_by_key(|(_, tenant)| size(tenant))?;
+        let (user, _) = tenant.longest()?;
+        Some((Arc::clone(key), user))
+    }
+
+    /// The one who has less right than who comes, in the same class.
+    fn who_gives_way_to(&self, comes: &Ticket) -> Option<(Arc<str>, User)> {
+        let own = self.tenants.get(&comes.key);
+        let (key, user) = self.largest()?;
+        let most = self.tenants.get(&key)?.waiting;
+        if most >= own.map_or(0, |own| own.waiting) + 2 {
+            return Some((key, user));
+        }
+        let own = own?;
+        let (user, most) = own.longest()?;
+        let line = own.lines.get(&comes.user).map_or(0, VecDeque::len);
+        (most >= line + 2).then(|| (Arc::clone(&comes.key), user))
+    }
+
+    fn drop_last(&mut self, key: &Arc<str>, user: &User) -> bool {
+        let dropped = match self.tenants.get_mut(key) {
+            Some(tenant) => tenant.drop_last(user),
+            None => false,
+        };
+        self.tidy(key);
+        dropped
+    }
+
+    /// Forgets a key that has nobody waiting.
+    fn tidy(&mut self, key: &Arc<str>) {
+        if self.tenants.get(key).is_some_and(|one| one.waiting == 0) {
+            self.tenants.remove(key);
+            self.order.retain(|name| name != key);
+        }
+    }
+}
+
+impl<T> Default for Tenant<T> {
+    fn default() -> Self {
+        Self {
+            order: VecDeque::new(),
+            lines: HashMap::new(),
+            waiting: 0,
+        }
+    }
+}
+
+impl<T> Tenant<T> {
+    fn push(&mut self, ticket: &Ticket, waiter: T) {
+        let line = self.lines.entry(ticket.user.clone()).or_default();
+        if line.is_empty() {
+            self.order.push_back(ticket.user.clone());
+        }
+        line.push_back((ticket.number, waiter));
+        self.waiting += 1;
+    }
+
+    fn pop(&mut self) -> Option<T> {
+        let user = self.order.pop_front()?;
+        let line = self.lines.get_mut(&user)?;
+        let (_, waiter) = line.pop_front()?;
+        self.waiting -= 1;
+        if line.is_empty() {
+            self.lines.remove(&user);
+        } else {
+            self.order.push_back(user);
         }
         Some(waiter)
     }
 
     fn remove(&mut self, ticket: &Ticket) {
-        let Some(line) = self.lines.get_mut(&ticket.who) else {
+        let Some(line) = self.lines.get_mut(&ticket.user) else {
             return;
         };
+        let before = line.len();
         line.retain(|(number, _)| *number != ticket.number);
-        self.tidy(&ticket.who);
+        self.waiting -= before - line.len();
+        self.tidy(&ticket.user);
     }
 
-    fn drop_last(&mut self, who: &Arc<str>) {
-        if let Some(line) = self.lines.get_mut(who) {
-            line.pop_back();
-        }
-        self.tidy(who);
+    /// The ticket that came last.
+    fn latest(&self) -> u64 {
+        let last = self.lines.values().filter_map(VecDeque::back);
+        last.map(|(number, _)| *number).max().unwrap_or_default()
+    }
+
+    /// The user with most waiting, and how many; of several, the one that came
+    /// last.
+    fn longest(&self) -> Option<(User, usize)> {
+        let size = |line: &VecDeque<(u64, T)>| (line.len(), line.back().map(|(n, _)| *n));
+        let longest = self.lines.iter().max_by_key(|(_, line)| size(line));
+        longest.map(|(user, line)| (user.clone(), line.len()))
+    }
+
+    fn drop_last(&mut self, user: &User) -> bool {
+        let line = self.lines.get_mut(user);
+        let is_dropped = line.and_then(VecDeque::pop_back).is_some();
+        self.waiting -= usize::from(is_dropped);
+        self.tidy(user);
+        is_dropped
     }
 
     /// Forgets a user who has nobody waiting.
-    fn tidy(&mut self, who: &Arc<str>) {
-        if self.lines.get(who).is_some_and(VecDeque::is_empty) {
-            self.lines.remove(who);
-            self.order.retain(|name| name != who);
+    fn tidy(&mut self, user: &User) {
+        if self.lines.get(user).is_some_and(VecDeque::is_empty) {
+            self.lines.remove(user);
+            self.order.retain(|name| name != user);
         }
     }
 }
@@ -188,3 +311,7 @@ impl<T> Class<T> {
 #[cfg(test)]
 #[path = "queue_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "fairness_tests.rs"]
+mod fairness_tests;

@@ -13,6 +13,18 @@ use Priority::{Batch, Interactive, Normal};
 
 const NOW: Moment = Moment(1_782_864_000_000_000);
 
+/// A user of one key.
+fn user(name: &str) -> Who<'_> {
+    of("k", name)
+}
+
+pub(super) fn of<'a>(key: &'a str, name: &'a str) -> Who<'a> {
+    Who {
+        key,
+        user: Some(name),
+    }
+}
+
 /// All that wait, in the order of their turns.
 fn turns(queue: &mut Queue<&'static str>) -> Vec<&'static str> {
     std::iter::from_fn(|| queue.next()).collect()
@@ -29,35 +41,37 @@ fn users_take_turns_and_each_users_requests_keep_their_order() {
         ("c", "c1"),
         ("b", "b2"),
     ] {
-        queue.join(Normal, who, 10, waiter).unwrap();
+        queue.join(Normal, user(who), 10, waiter).unwrap();
     }
     assert_eq!(turns(&mut queue), ["a1", "b1", "c1", "a2", "b2", "a3"]);
     assert!(queue.is_empty());
 }
 
 #[test]
-fn higher_classes_go_first_and_every_eighth_turn_is_the_lowests() {
+fn higher_classes_go_first_and_every_eighth_turn_is_for_those_below() {
     let mut queue = Queue::new();
     for _ in 0..20 {
-        queue.join(Interactive, "a", 99, "i").unwrap();
+        queue.join(Interactive, user("a"), 99, "i").unwrap();
     }
-    queue.join(Batch, "b", 99, "b").unwrap();
-    queue.join(Batch, "b", 99, "b").unwrap();
-    queue.join(Normal, "n", 99, "n").unwrap();
-    assert_eq!(turns(&mut queue).concat(), "iiiiiiibiiiiiiibiiiiiin");
+    queue.join(Batch, user("b"), 99, "b").unwrap();
+    queue.join(Batch, user("b"), 99, "b").unwrap();
+    for _ in 0..3 {
+        queue.join(Normal, user("n"), 99, "n").unwrap();
+    }
+    assert_eq!(turns(&mut queue).concat(), "iiiiiiiniiiiiiibiiiiiinbn");
 }
 
 #[test]
 fn who_leaves_has_no_turn_and_costs_none() {
     let mut queue = Queue::new();
-    let first = queue.join(Normal, "a", 10, "a1").unwrap();
-    queue.join(Normal, "b", 10, "b1").unwrap();
-    queue.join(Normal, "a", 10, "a2").unwrap();
+    let first = queue.join(Normal, user("a"), 10, "a1").unwrap();
+    queue.join(Normal, user("b"), 10, "b1").unwrap();
+    queue.join(Normal, user("a"), 10, "a2").unwrap();
     queue.leave(&first);
     queue.leave(&first);
     assert_eq!(queue.len(), 2);
     assert_eq!(turns(&mut queue), ["a2", "b1"]);
-    let last = queue.join(Normal, "a", 10, "a3").unwrap();
+    let last = queue.join(Normal, user("a"), 10, "a3").unwrap();
     queue.leave(&last);
     assert!(queue.is_empty() && queue.next().is_none());
 }
@@ -66,24 +80,82 @@ fn who_leaves_has_no_turn_and_costs_none() {
 fn a_full_queue_is_not_one_users_nor_a_batchs() {
     let mut queue = Queue::new();
     for waiter in ["b1", "b2", "b3"] {
-        queue.join(Batch, "b", 3, waiter).unwrap();
+        queue.join(Batch, user("b"), 3, waiter).unwrap();
     }
-    assert!(queue.join(Batch, "b", 3, "b4").is_none());
-    queue.join(Batch, "c", 3, "c1").unwrap();
+    assert!(queue.join(Batch, user("b"), 3, "b4").is_none());
+    queue.join(Batch, user("c"), 3, "c1").unwrap();
     assert!(
-        queue.join(Batch, "d", 3, "d1").is_some(),
+        queue.join(Batch, user("d"), 3, "d1").is_some(),
         "b has two of three"
     );
-    assert!(queue.join(Batch, "d", 3, "d2").is_none());
-    queue.join(Normal, "n", 3, "n1").unwrap();
-    queue.join(Interactive, "i", 3, "i1").unwrap();
+    assert!(queue.join(Batch, user("d"), 3, "d2").is_none());
+    queue.join(Normal, user("n"), 3, "n1").unwrap();
+    queue.join(Interactive, user("i"), 3, "i1").unwrap();
     assert_eq!(queue.len(), 3);
-    assert!(queue.join(Batch, "x", 3, "x1").is_none());
-    queue.join(Interactive, "i", 3, "i2").unwrap();
-    queue.join(Interactive, "i", 3, "i3").unwrap();
-    assert!(queue.join(Normal, "n", 3, "n2").is_none());
+    assert!(queue.join(Batch, user("x"), 3, "x1").is_none());
+    queue.join(Interactive, user("i"), 3, "i2").unwrap();
+    queue.join(Interactive, user("i"), 3, "i3").unwrap();
+    assert!(queue.join(Normal, user("n"), 3, "n2").is_none());
     assert_eq!(turns(&mut queue), ["i1", "i2", "i3"]);
-    assert!(queue.join(Normal, "n", 0, "n").is_none());
+    assert!(queue.join(Normal, user("n"), 0, "n").is_none());
+}
+
+#[test]
+fn a_key_has_one_turn_in_a_round_whatever_users_it_invents() {
+    let mut queue = Queue::new();
+    let invented: Vec<String> = (0..6).map(|n| n.to_string()).collect();
+    for name in &invented {
+        queue.join(Normal, of("a", name), 99, "a").unwrap();
+    }
+    for waiter in ["b1", "b2"] {
+        queue.join(Normal, of("b", "0"), 99, waiter).unwrap();
+    }
+    let itself = Who {
+        key: "c",
+        user: None,
+    };
+    queue.join(Normal, itself, 99, "c").unwrap();
+    let order = ["a", "b1", "c", "a", "b2", "a", "a", "a", "a"];
+    assert_eq!(turns(&mut queue), order);
+}
+
+#[test]
+fn a_full_queue_is_not_one_keys_whatever_users_it_invents() {
+    let mut queue = Queue::new();
+    let invented: Vec<String> = (0..100).map(|n| n.to_string()).collect();
+    let come = invented.iter();
+    let are_in = come.filter(|name| queue.join(Normal, of("a", name), 5, "a").is_some());
+    assert_eq!(are_in.count(), 5);
+    // The most numerous user of the key with most gives way, and of equals the last.
+    assert!(queue.join(Normal, of("b", "x"), 5, "b1").is_some());
+    assert!(queue.join(Normal, of("b", "x"), 5, "b2").is_some());
+    assert!(
+        queue.join(Normal, of("b", "x"), 5, "b3").is_none(),
+        "3 to 2"
+    );
+    assert!(queue.join(Normal, of("c", "y"), 5, "c").is_some());
+    assert!(
+        queue.join(Normal, of("a", "new"), 5, "a").is_none(),
+        "2 to 2"
+    );
+    // A class below gives way first, its key with most before the others.
+    for waiter in ["i1", "i2", "i3"] {
+        queue.join(Interactive, of("d", "z"), 5, waiter).unwrap();
+    }
+    assert_eq!(turns(&mut queue), ["i1", "i2", "i3", "a", "b1"]);
+}
+
+#[test]
+fn of_one_keys_users_the_most_numerous_gives_way() {
+    let mut queue = Queue::new();
+    for waiter in ["a1", "a2", "a3"] {
+        queue.join(Normal, of("k", "a"), 4, waiter).unwrap();
+    }
+    queue.join(Normal, of("other", "a"), 4, "o1").unwrap();
+    queue.join(Normal, of("k", "b"), 4, "b1").unwrap();
+    queue.join(Normal, of("k", "c"), 4, "c1").unwrap();
+    assert!(queue.join(Normal, of("k", "d"), 4, "d1").is_none());
+    assert_eq!(turns(&mut queue), ["a1", "o1", "b1", "c1"]);
 }
 
 // ---- With the limiter ------------------------------------------------------------------

@@ -51,6 +51,8 @@ pub enum Why {
     Waited,
     /// Too many wait.
     QueueFull,
+    /// So many users of the key are counted that there is no room for a new one.
+    Crowded,
     /// It cannot be told what is left.
     Unavailable,
 }
@@ -63,6 +65,7 @@ impl Why {
             Self::TooLarge => "too_large",
             Self::Waited => "waited",
             Self::QueueFull => "queue_full",
+            Self::Crowded => "crowded",
             Self::Unavailable => "unavailable",
         }
     }

@@ -399,6 +399,7 @@ pub fn refused(refusal: &Refusal) -> GatewayError {
     let name = shown(&refusal.rule);
     let kind = match (refusal.why, refusal.measure) {
         (Why::Unavailable, _) => ErrorKind::LimitsUnavailable,
+        (Why::Crowded, _) => ErrorKind::LimitReached,
         (_, Measure::Usd) => ErrorKind::BudgetExceeded,
         _ => ErrorKind::LimitReached,
     };
@@ -406,6 +407,10 @@ pub fn refused(refusal: &Refusal) -> GatewayError {
         Why::Unavailable => format!("It cannot be told at the moment what is left of {name}."),
         Why::Waited => format!("No turn came in time: {name} allows {limit} {what}."),
         Why::QueueFull => format!("Too many requests wait: {name} allows {limit} {what}."),
+        Why::Crowded => format!(
+            "{name} counts as many users of this key as there is room for. A new one has to wait \
+             until others are forgotten."
+        ),
         Why::TooLarge => format!(
             "This request may use more than {name} allows at all, {limit} {what}{window}. A lower \
              limit of its answer's tokens makes it smaller."
