@@ -23,7 +23,7 @@ mod verdict;
 mod window;
 
 pub use clock::Clock;
-pub use fleet::{Fleet, MOST_SHARED, Shared};
+pub use fleet::{Condition, Fleet, MOST_SHARED, Shared};
 pub use hold::Hold;
 pub use limiter::{Limiter, Remaining};
 pub use memory::ROOM;

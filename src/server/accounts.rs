@@ -79,8 +79,10 @@ pub(super) fn look(house: &House) -> impl Fn() + Send + Sync + use<> {
         let now = accounts.clock.now();
         let left = accounts.limiter.left(&table.load().rules, now);
         let health = accounts.ledger.health();
-        metrics
-            .accounting
-            .look(&left, &health, accounts.clock.ahead());
+        let accounting = &metrics.accounting;
+        accounting.look(&left, &health, accounts.clock.ahead());
+        if let Some(fleet) = accounts.limiter.fleet() {
+            accounting.look_at_store(&fleet.condition());
+        }
     }
 }

@@ -55,13 +55,8 @@ impl Compiler<'_> {
             self.error(at, "this is more than can be shared", hint);
         }
         let url = config.state.url.as_deref();
-        if url.is_some_and(|url| !Fleet::is_address(url)) {
-            let hint = "redis://HOST:PORT/DB";
-            self.error(
-                path(["state", "url"]),
-                "this is no address of a Redis",
-                hint,
-            );
+        if let Some((text, hint)) = url.and_then(Fleet::fault_of) {
+            self.error(path(["state", "url"]), text, hint);
         }
     }
 

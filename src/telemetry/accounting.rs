@@ -4,7 +4,7 @@
 
 use super::metrics::{Declare, Known, with};
 use super::record::Record;
-use crate::admission::{Refusal, Remaining, Why};
+use crate::admission::{Condition, Refusal, Remaining, Why};
 use crate::ledger::{Health, UsageSource};
 use crate::units::Measure;
 use prometheus::{Error, Gauge, IntCounterVec, IntGauge, IntGaugeVec};
@@ -31,6 +31,10 @@ pub struct Accounting {
     ledger_errors: IntGauge,
     ledger_refused: IntGauge,
     clock: Gauge,
+    store_up: IntGaugeVec,
+    store_losses: IntGaugeVec,
+    store_untold: IntGaugeVec,
+    store_leases: IntGaugeVec,
 }
 
 impl Accounting {
@@ -61,7 +65,8 @@ impl Accounting {
             refusals: declare.counters(
                 "tollgate_limit_refusals_total",
                 "What a limit or budget did not allow, by the limit's name (key for those of \
-                 single keys) and why: exhausted, too_large, waited, queue_full, unavailable.",
+                 single keys) and why: exhausted, too_large, waited, queue_full, crowded, \
+                 unavailable.",
                 &["limit", "reason"],
             )?,
             limits: declare.gauges(
@@ -103,6 +108,27 @@ impl Accounting {
             clock: declare.fine_gauge(
                 "tollgate_clock_offset_seconds",
                 "How far the clock of budgets is ahead of the machine's, which somebody set.",
+            )?,
+            store_up: declare.gauges(
+                "tollgate_state_store_up",
+                "Whether limits are decided with the shared store (1), or without it until it \
+                 answers again (0). Absent where none is shared.",
+                &[],
+            )?,
+            store_losses: declare.gauges(
+                "tollgate_state_store_losses",
+                "How often the shared store stopped being asked since the start.",
+                &[],
+            )?,
+            store_untold: declare.gauges(
+                "tollgate_state_store_untold_changes",
+                "Changes of counters that the shared store has not been told of.",
+                &[],
+            )?,
+            store_leases: declare.gauges(
+                "tollgate_state_store_leases",
+                "Hard limits' counters of which this gateway may spend a share without the store.",
+                &[],
             )?,
         })
     }
@@ -191,6 +217,20 @@ impl Accounting {
     }
 }
 
+impl Accounting {
+    /// Makes the gauges of the shared store what they are now.
+    pub fn look_at_store(&self, store: &Condition) {
+        for (gauge, value) in [
+            (&self.store_up, u64::from(store.is_linked)),
+            (&self.store_losses, store.losses),
+            (&self.store_untold, store.untold as u64),
+            (&self.store_leases, store.leases as u64),
+        ] {
+            with(gauge, &[], |gauge| gauge.set(signed(value)));
+        }
+    }
+}
+
 /// A limit's label: those of single keys share one, for keys are made at runtime.
 fn label(rule: &str) -> &str {
     match rule.starts_with("key:") {
@@ -241,6 +281,23 @@ mod tests {
             assert!(text.contains(line), "{line}\n{text}");
         }
         assert!(!text.contains("reasoning\""));
+    }
+
+    #[test]
+    fn a_shared_store_is_shown_where_there_is_one() {
+        let metrics = Metrics::new().unwrap();
+        assert!(!metrics.render().contains("tollgate_state_store"));
+        metrics.accounting.look_at_store(&Condition {
+            is_linked: true,
+            losses: 2,
+            untold: 3,
+            leases: 4,
+        });
+        let text = metrics.render();
+        for line in ["up 1", "losses 2", "untold_changes 3", "leases 4"] {
+            let line = format!("\ntollgate_state_store_{line}\n");
+            assert!(text.contains(&line), "{line}\n{text}");
+        }
     }
 
     #[test]

@@ -70,6 +70,11 @@ impl Journal {
         self.changes.is_empty() && self.left.is_empty()
     }
 
+    /// Counters of which a lease is known.
+    pub fn leases(&self) -> usize {
+        self.leases.len()
+    }
+
     /// One more change of a bucket.
     pub fn change(&mut self, name: &Arc<str>, window: Window, from: u64, amount: i64) {
         if amount == 0 {

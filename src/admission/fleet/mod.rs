@@ -42,7 +42,7 @@ use redis::IntoConnectionInfo as _;
 use redis::aio::MultiplexedConnection;
 pub use script::EXACT as MOST_SHARED;
 use script::Scripts;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, RwLock, watch};
@@ -80,6 +80,21 @@ pub struct Fleet {
     seen: AtomicU64,
     /// Numbers of places.
     places: AtomicU64,
+    /// How often it stopped being asked.
+    losses: AtomicU64,
+}
+
+/// How it is with the shared store, for metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Condition {
+    /// Decisions are asked of it.
+    pub is_linked: bool,
+    /// How often they stopped being, since the start.
+    pub losses: u64,
+    /// Changes of counters that it has not been told of.
+    pub untold: usize,
+    /// Counters of which this gateway holds a lease.
+    pub leases: usize,
 }
 
 /// A connection on which decisions are made.
@@ -110,12 +125,30 @@ impl Fleet {
             nudge: Notify::new(),
             seen: AtomicU64::new(0),
             places: AtomicU64::new(0),
+            losses: AtomicU64::new(0),
         })
     }
 
-    /// Whether this is an address of a store.
-    pub fn is_address(url: &str) -> bool {
-        url.into_connection_info().is_ok()
+    /// What is wrong with this address of a store, and what would be right. Says
+    /// nothing of what the address holds: that may be a password.
+    pub fn fault_of(url: &str) -> Option<(&'static str, &'static str)> {
+        const FORM: &str = "redis://HOST:PORT/DB";
+        let is_of = |scheme: &str| {
+            let start = url.get(..scheme.len());
+            start.is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+        };
+        if is_of("rediss:") || is_of("valkeys:") {
+            let hint = "redis:// to a tunnel on this machine, such as stunnel";
+            return Some(("a shared store is not reached by TLS", hint));
+        }
+        let Ok(address) = url.into_connection_info() else {
+            return Some(("this is no address of a Redis", FORM));
+        };
+        if address.redis_settings().password().is_some() {
+            let hint = "state.password = \"env:NAME\"";
+            return Some(("the address holds a password", hint));
+        }
+        None
     }
 
     /// Resolves when decisions are asked of Redis, or after `most`.
@@ -140,6 +173,18 @@ impl Fleet {
         self.link.borrow().is_some()
     }
 
+    /// How it is with the store at the moment.
+    pub fn condition(&self) -> Condition {
+        let is_linked = self.is_linked();
+        let journal = self.lock();
+        Condition {
+            is_linked,
+            losses: self.losses.load(Ordering::Relaxed),
+            untold: journal.changes.len(),
+            leases: journal.leases(),
+        }
+    }
+
     pub(super) fn lock(&self) -> MutexGuard<'_, Journal> {
         self.journal.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -157,8 +202,14 @@ impl Fleet {
 
     /// Decisions are no longer asked of Redis, until the task has found it well.
     fn unlink(&self) {
-        self.link.send_replace(None);
+        self.cut();
         self.nudge();
+    }
+
+    fn cut(&self) {
+        if self.link.send_replace(None).is_some() {
+            self.losses.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     fn marker(&self) -> String {
@@ -183,9 +234,7 @@ impl Fleet {
 
     /// A name for places that nobody else has.
     pub(super) fn member(&self) -> String {
-        let number = self
-            .places
-            .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let number = self.places.fetch_add(1, Ordering::Relaxed);
         let run = self.lock().run.clone();
         format!("{}:{run}:{number}", self.shared.gateway)
     }

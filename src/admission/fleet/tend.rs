@@ -11,7 +11,7 @@ use super::script::{self, EXACT};
 use super::{Fleet, Link};
 use crate::units::{Moment, Window};
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, RedisResult};
+use redis::{AsyncConnectionConfig, ErrorKind, RedisError, RedisResult, ServerErrorKind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -87,13 +87,25 @@ impl Fleet {
     }
 }
 
+/// What the operator is told of it: an error names no password.
+fn reason(error: &RedisError) -> String {
+    match error.kind() {
+        ErrorKind::Server(ServerErrorKind::Moved | ServerErrorKind::Ask) => {
+            "it is a node of a cluster, and another has the slot of {fleet}: a cluster is not \
+             followed, state.url has to name that node or a proxy"
+                .to_owned()
+        }
+        _ => error.to_string(),
+    }
+}
+
 impl Tending<'_> {
-    fn failed(&mut self, error: &redis::RedisError) {
-        self.fleet.link.send_replace(None);
+    fn failed(&mut self, error: &RedisError) {
+        self.fleet.cut();
         self.connection = None;
         if !self.has_complained {
             self.has_complained = true;
-            let reason = error.to_string();
+            let reason = reason(error);
             log::error!(reason = reason.as_str(); "shared limits cannot be reached: hard budgets end with their leases, other limits are counted by each gateway for itself");
         }
     }
