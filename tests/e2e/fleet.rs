@@ -12,7 +12,7 @@ use crate::accounts::{at_rest, chat_of, limit, price, prices, spends};
 use crate::client::{Kept, Response};
 use crate::gate::{Gate, behind};
 use crate::gateway::{Directory, Gateway, directory, free_port, model_once, own_key, provider};
-use crate::provider::Provider;
+use crate::provider::{Provider, silence};
 use crate::wait::eventually;
 
 /// Far beyond what a decision takes, and far below what a Redis that is waited for would cost.
@@ -22,6 +22,7 @@ const PROMPT: Duration = Duration::from_secs(10);
 struct Redis {
     child: Child,
     port: u16,
+    password: Option<&'static str>,
     #[expect(dead_code, reason = "removed when it is dropped")]
     directory: Directory,
 }
@@ -32,6 +33,10 @@ impl Redis {
     }
 
     fn start_at(port: u16) -> Self {
+        Self::start_with(port, None)
+    }
+
+    fn start_with(port: u16, password: Option<&'static str>) -> Self {
         let directory = directory();
         let program = found("redis-server");
         let mut command = Command::new(&program);
@@ -48,6 +53,7 @@ impl Redis {
             .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
             .args(["--save", "", "--appendonly", "no", "--dir"])
             .arg(&*directory)
+            .args(password.iter().flat_map(|word| ["--requirepass", word]))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -56,6 +62,7 @@ impl Redis {
         let redis = Self {
             child,
             port,
+            password,
             directory,
         };
         eventually("Redis answers", || redis.try_ask("PING").ok());
@@ -63,7 +70,8 @@ impl Redis {
     }
 
     fn try_ask(&self, words: &str) -> redis::RedisResult<redis::Value> {
-        let client = redis::Client::open(format!("redis://127.0.0.1:{}/", self.port))?;
+        let client =
+            redis::Client::open(format!("redis://{}127.0.0.1:{}/", self.login(), self.port))?;
         let mut connection = client.get_connection_with_timeout(PROMPT)?;
         let mut words = words.split(' ');
         let mut command = redis::cmd(words.next().unwrap());
@@ -71,6 +79,11 @@ impl Redis {
             command.arg(word);
         }
         command.query(&mut connection)
+    }
+
+    fn login(&self) -> String {
+        let login = self.password.map(|word| format!(":{word}@"));
+        login.unwrap_or_default()
     }
 
     fn ask<T: redis::FromRedisValue>(&self, words: &str) -> T {
@@ -122,23 +135,33 @@ const LEASED: i64 = 200;
 
 /// A gateway of the fleet, more patient than a machine is busy; `rest` are its limits and whatever else.
 fn member(redis: &Redis, scripted: &Provider, lease: f64, rest: &str) -> Gateway {
-    let (file, prices) = prices(&price("main", 0.0, 1.0));
+    let models = provider("main", scripted) + &model_once("m", &["main/upstream-m"]);
+    member_in(&[], redis, lease, "", &(rest.to_owned() + &models))
+}
+
+/// The same with variables in its environment, more lines on its store, and providers and models of its own.
+fn member_in(
+    environment: &[(&str, &str)],
+    redis: &Redis,
+    lease: f64,
+    store: &str,
+    rest: &str,
+) -> Gateway {
+    let (file, prices) = prices(&(price("main", 0.0, 1.0) + &price("other", 0.0, 1.0)));
     let state = format!(
-        "[state]\nstore = \"redis\"\nurl = \"redis://127.0.0.1:{}/0\"\nprefix = \"test:\"\ntimeout = \"1s\"\nlease = {lease}\n",
+        "[state]\nstore = \"redis\"\nurl = \"redis://127.0.0.1:{}/0\"\nprefix = \"test:\"\ntimeout = \"1s\"\nlease = {lease}\n{store}\n",
         redis.port
     );
-    let config = [
-        prices,
-        state,
-        rest.to_owned(),
-        provider("main", scripted),
-        model_once("m", &["main/upstream-m"]),
-        own_key(),
-    ];
-    let gateway = Gateway::start(&config.concat());
+    let config = [prices, state, rest.to_owned(), own_key()];
+    let gateway = Gateway::start_in(environment, &config.concat());
     // The gateway has read it.
     drop(file);
     gateway
+}
+
+/// Whether a gateway says that it decides with the store.
+fn is_up(gateway: &Gateway) -> bool {
+    gateway.metric("tollgate_state_store_up", &[]) == 1.0
 }
 
 /// A hard budget for ten requests of each user, and a soft limit of twenty of others.
@@ -445,4 +468,82 @@ fn places_of_a_gateway_that_died_come_free() {
             (ask(&other, "b").status == 200).then_some(())
         });
     }
+}
+
+#[test]
+fn a_store_with_a_password_is_shared_by_those_who_know_it() {
+    const RIGHT: &str = "open-sesame-8473";
+    const WRONG: &str = "open-barley-8473";
+    let redis = Redis::start_with(free_port(), Some(RIGHT));
+    let scripted = Provider::start(spends(0));
+    let models = provider("main", &scripted) + &model_once("m", &["main/upstream-m"]);
+    let rest = limits() + &models;
+    let by = "password = \"env:STORE_PASSWORD\"";
+    let knows = |word| member_in(&[("STORE_PASSWORD", word)], &redis, 0.0, by, &rest);
+    let (one, other) = (knows(RIGHT), knows(RIGHT));
+    served(&one, "hard-f", 6);
+    agreed(&redis, &[&one], "hard-f");
+    assert_eq!(exhaust(&other, "hard-f"), (4, "budget_exceeded".into()));
+    assert!(is_up(&one) && is_up(&other));
+    let (wrong, silent) = (knows(WRONG), member_in(&[], &redis, 0.0, "", &rest));
+    for gateway in [&wrong, &silent] {
+        assert_eq!(exhaust(gateway, "hard-f"), (0, "limits_unavailable".into()));
+        assert_eq!(ask(gateway, "soft-f").status, 200);
+        assert!(!is_up(gateway));
+        eventually("the operator is told", || {
+            let log = gateway.stderr() + &gateway.stdout();
+            log.contains("shared limits cannot be reached")
+                .then_some(())
+        });
+    }
+    for gateway in [&one, &other, &wrong, &silent] {
+        let told = gateway.stderr() + &gateway.stdout() + &gateway.metrics();
+        assert!(!told.contains(RIGHT) && !told.contains(WRONG), "{told}");
+    }
+}
+
+#[test]
+fn whether_the_store_is_there_can_be_seen() {
+    let redis = Redis::start();
+    let scripted = Provider::start(spends(0));
+    let one = member(&redis, &scripted, 0.2, &limits());
+    served(&one, "hard-g", 1);
+    assert!(is_up(&one));
+    let number = |name: &str| one.metric(&format!("tollgate_state_store_{name}"), &[]);
+    assert_eq!((number("losses"), number("leases")), (0.0, 1.0));
+    let port = redis.ended();
+    exhaust(&one, "hard-g");
+    assert!(!is_up(&one) && number("losses") == 1.0);
+    let _redis = Redis::start_at(port);
+    eventually("the store is there again", || is_up(&one).then_some(()));
+    eventually("it is told of everything", || {
+        (number("untold_changes") == 0.0).then_some(())
+    });
+}
+
+#[test]
+fn a_hedge_is_reserved_in_the_store_too() {
+    let redis = Redis::start();
+    let gate = Gate::default();
+    let silent = Provider::start(silence());
+    let second = Provider::start(behind(&gate, spends(1)));
+    let hedged = "[models.m]\ntargets = [\"main/one\", \"other/two\"]\nretries = 0\nhedge = { after = \"100ms\", share = 1.0, per_hour = 1000 }\n";
+    let all = [
+        limits(),
+        provider("main", &silent),
+        provider("other", &second),
+        hedged.to_owned(),
+    ];
+    let one = member_in(&[], &redis, 0.0, "", &all.concat());
+    let mut client = one.connect();
+    client.send(&chat_of("hard-h", 100).bytes()).unwrap();
+    eventually("both are asked", || (second.count() == 1).then_some(()));
+    assert_eq!(redis.counted("hard-h"), 200, "both are reserved");
+    gate.open();
+    let answer = client.response().unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    agreed(&redis, &[&one], "hard-h");
+    exhaust(&one, "hard-h");
+    agreed(&redis, &[&one], "hard-h");
+    assert!(spent(&[&one], "hard-h") <= 1_000);
 }

@@ -239,3 +239,29 @@ impl Fleet {
         format!("{}:{run}:{number}", self.shared.gateway)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_with_an_address_is_told_without_what_it_holds() {
+        let fault = |url| Fleet::fault_of(url).map(|(text, _)| text);
+        for right in [
+            "redis://127.0.0.1:6379/0",
+            "redis://limits@redis.internal:6380/3",
+            "valkey://[::1]/",
+        ] {
+            assert_eq!(fault(right), None, "{right}");
+        }
+        let by_tls = Some("a shared store is not reached by TLS");
+        assert_eq!(fault("rediss://10.0.0.1:6379"), by_tls);
+        assert_eq!(fault("REDISS://10.0.0.1:6379/0"), by_tls);
+        let told = Some("the address holds a password");
+        assert_eq!(fault("redis://:secret@10.0.0.1/0"), told);
+        assert_eq!(fault("redis://limits:secret@10.0.0.1/0"), told);
+        for none in ["", "10.0.0.1:6379", "http://10.0.0.1", "redis://10.0.0.1/x"] {
+            assert_eq!(fault(none), Some("this is no address of a Redis"), "{none}");
+        }
+    }
+}
