@@ -301,7 +301,10 @@ impl Limiter {
             if !rule.counts(&subject) {
                 continue;
             }
-            let counter = self.counter(rule, &subject, now);
+            // Of what was let in already, whatever room there is.
+            let key = Key::of(rule, &subject);
+            let counter = self.memory.recorded(&key, rule.allowance.window, now);
+            self.mark(&counter, rule);
             match found.iter_mut().find(|(known, _)| known.id == counter.id) {
                 Some((_, of)) => of.push(at),
                 None => found.push((counter, vec![at])),

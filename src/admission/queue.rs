@@ -81,10 +81,6 @@ impl<T> Queue<T> {
         self.classes.iter().map(Class::len).sum()
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.classes.iter().all(|class| class.order.is_empty())
-    }
-
     /// Lines up; `None` when the queue is full. Whoever has to give way is
     /// dropped.
     pub fn join(
