@@ -2,8 +2,8 @@
 //! licences by the words before them.
 
 use super::cue::{self, Cues};
-use super::ident::{resident_body, resident_check};
 use super::kind::Kind;
+use super::national::{resident_body, resident_check};
 use super::text::{Text, is_word};
 
 type Found = Option<(Kind, usize, usize)>;

@@ -24,12 +24,16 @@ mod fold;
 mod iban;
 mod ident;
 mod kind;
+mod national;
 mod number;
 mod phone;
 mod scan;
 mod secret;
 mod text;
 mod words;
+
+#[cfg(test)]
+mod tests;
 
 pub use findings::Findings;
 pub use kind::{Group, Kind};

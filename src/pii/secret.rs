@@ -105,7 +105,9 @@ pub(super) fn after_prefix(text: Text<'_>, place: usize, floor: usize) -> Found 
         return None;
     }
     let body = place + 1;
-    if text.run(body, 16, is_token) < body + 16 {
+    // Words joined by dashes and underscores are lower-case, and nothing drawn is, over so many.
+    let head = text.part(body, body + 16);
+    if head.len() < 16 || !head.iter().all(|byte| is_token(*byte)) || head.iter().all(is_lower) {
         return None;
     }
     let back = text.part(place.saturating_sub(12).max(floor), body);
@@ -117,6 +119,10 @@ pub(super) fn after_prefix(text: Text<'_>, place: usize, floor: usize) -> Found 
     let end = text.run(body, LONGEST, is_token);
     let end = text.run_back(end, body, LONGEST, |byte| byte == b'-');
     (end - body >= *least && is_random(text.part(body, end))).then_some((Kind::ApiKey, start, end))
+}
+
+fn is_lower(byte: &u8) -> bool {
+    byte.is_ascii_lowercase() || matches!(byte, b'-' | b'_')
 }
 
 /// Whether it looks drawn, not written: digits, many symbols, nothing that a placeholder says.
@@ -204,7 +210,7 @@ pub(super) fn sendgrid(text: Text<'_>, place: usize) -> Found {
 /// A JSON web token, of which the `J` of its first `eyJ` is given: RFC 7519.
 pub(super) fn web_token(text: Text<'_>, place: usize) -> Found {
     let start = place.checked_sub(2)?;
-    if !text.has(start, b"eyJ") || !text.starts_word(start) {
+    if !text.has(start, b"eyJ") || !text.starts_word(start) || text.before(start) == b'-' {
         return None;
     }
     let header = text.run(start, LONGEST, is_token);
@@ -231,8 +237,10 @@ pub(super) fn private_key(text: Text<'_>, label: usize) -> Found {
     }
     let body = closed + 5;
     let rest = text.part(body, text.0.len().min(body + LONGEST_PEM));
-    let last = memchr::memmem::find(rest, b"-----END");
-    let content = rest.get(..last.unwrap_or(rest.len())).unwrap_or_default();
+    // Nothing but its end has so many dashes.
+    let dashes = memchr::memmem::find(rest, b"-----").unwrap_or(rest.len());
+    let last = Some(dashes).filter(|at| text.has(body + at, b"-----END"));
+    let content = text.part(body, body + dashes);
     let coded = |byte: &u8| is_word(*byte) || matches!(byte, b'+' | b'/' | b'=');
     let line = content
         .split(|byte| !coded(byte))
@@ -283,9 +291,11 @@ pub(super) fn assigned(text: Text<'_>, place: usize, floor: usize) -> Found {
     let mut start = text.run(place + 1, 3, |byte| {
         matches!(byte, b' ' | b'"' | b'\'' | b'\\' | b'`')
     });
-    for scheme in [&b"Bearer "[..], b"bearer ", b"Basic "] {
-        if text.has(start, scheme) {
-            start += scheme.len();
+    if matches!(text.at(start), b'B' | b'b') {
+        for scheme in [&b"Bearer "[..], b"bearer ", b"Basic "] {
+            if text.has(start, scheme) {
+                start += scheme.len();
+            }
         }
     }
     let is_value = |byte| is_token(byte) || matches!(byte, b'+' | b'/' | b'~');

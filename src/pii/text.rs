@@ -1,5 +1,19 @@
 //! The text, read at any place without a bound to mind, and what its bytes are.
 
+#[cfg(test)]
+thread_local! {
+    /// How many bytes this thread has read, for tests of how the work grows.
+    pub(super) static WORK: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+}
+
+/// Counts bytes that are read, in tests.
+#[inline]
+fn spend(bytes: usize) {
+    #[cfg(test)]
+    WORK.with(|work| work.set(work.get() + bytes as u64));
+    let _ = bytes;
+}
+
 /// Bytes that answer NUL, which belongs to no word, outside of themselves.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Text<'a>(pub(super) &'a [u8]);
@@ -18,6 +32,7 @@ impl<'a> Text<'a> {
     /// The byte there, or NUL.
     #[inline]
     pub(super) fn at(self, place: usize) -> u8 {
+        spend(1);
         self.0.get(place).copied().unwrap_or(0)
     }
 
@@ -30,7 +45,9 @@ impl<'a> Text<'a> {
     /// What stands between two places; nothing when there is no such part.
     #[inline]
     pub(super) fn part(self, start: usize, end: usize) -> &'a [u8] {
-        self.0.get(start..end).unwrap_or_default()
+        let part = self.0.get(start..end).unwrap_or_default();
+        spend(part.len());
+        part
     }
 
     /// Whether these bytes stand there.
@@ -46,7 +63,9 @@ impl<'a> Text<'a> {
     pub(super) fn run(self, start: usize, limit: usize, of: impl Fn(u8) -> bool) -> usize {
         let rest = self.0.get(start..).unwrap_or_default();
         let count = rest.iter().take(limit).take_while(|byte| of(**byte));
-        start + count.count()
+        let count = count.count();
+        spend(count + 1);
+        start + count
     }
 
     /// The start of the run that ends there, over at most `limit` bytes, not before `floor`.
@@ -58,9 +77,11 @@ impl<'a> Text<'a> {
         limit: usize,
         of: impl Fn(u8) -> bool,
     ) -> usize {
-        let back = self.part(floor, end);
+        let back = self.0.get(floor..end).unwrap_or_default();
         let count = back.iter().rev().take(limit).take_while(|byte| of(**byte));
-        end - count.count()
+        let count = count.count();
+        spend(count + 1);
+        end - count
     }
 
     /// Whether a word may start there: nothing of a word stands before, but the letter of an escape
