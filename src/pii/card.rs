@@ -94,11 +94,11 @@ pub(super) fn strict(window: &Window<'_>) -> Found {
     }
     let brand = checked(window)?;
     if grouped {
-        let row = window.said.last.any(Cues::MATHS) || beside_numbers(window);
-        let said = window.said.before.any(Cues::CARD);
+        let row = window.said().last.any(Cues::MATHS) || beside_numbers(window);
+        let said = window.said().before.any(Cues::CARD);
         return if row && !said { None } else { found(window) };
     }
-    let said = window.said.before.any(Cues::CARD);
+    let said = window.said().before.any(Cues::CARD);
     let quiet = !window.is_other()
         && (said || !window.is_argument())
         && !window.in_sum()
@@ -142,8 +142,8 @@ pub(super) fn said(window: &Window<'_>) -> Found {
         return None;
     }
     let brand = checked(window)?;
-    let before = window.said.before.any(Cues::CARD);
-    if window.bound && !window.said.last.any(Cues::CARD) {
+    let before = window.said().before.any(Cues::CARD);
+    if window.bound && !window.said().last.any(Cues::CARD) {
         return None;
     }
     // Words after it count for less: it must not be called something else before.

@@ -220,7 +220,9 @@ fn by_words(text: Text<'_>, start: usize, end: usize, floor: usize, joined: bool
     // German ones have few digits, and letters that spell no word.
     let vowel = |byte: &u8| matches!(byte, b'A' | b'E' | b'I' | b'O' | b'U' | b'a'..=b'z');
     let few = token.len() == 9 && (digits >= 2 || !token.iter().any(vowel));
-    if hex || mixed || literal || (digits < 4 && (!few || has(u8::is_ascii_lowercase))) {
+    let letters = token.len() - digits;
+    let size = letters == 1 && matches!(token.get(token.len() / 2), Some(b'x' | b'X'));
+    if hex || mixed || literal || size || (digits < 4 && (!few || has(u8::is_ascii_lowercase))) {
         return None;
     }
     let said = cue::before(text, start, floor);
@@ -237,22 +239,21 @@ fn by_words(text: Text<'_>, start: usize, end: usize, floor: usize, joined: bool
 /// A national insurance number in pairs, "AB 12 34 56 C", of which the first digit is given.
 pub(super) fn spaced_nino(text: Text<'_>, digit: usize, floor: usize) -> Found {
     let start = digit.checked_sub(3).filter(|start| *start >= floor)?;
+    if text.before(digit) != b' ' || !text.at(start).is_ascii_uppercase() {
+        return None;
+    }
     let written = text.part(start, digit + 10);
-    let compact: Vec<u8> = written
-        .iter()
-        .copied()
-        .filter(|byte| *byte != b' ')
-        .collect();
-    let spaces = written
-        .iter()
-        .enumerate()
-        .all(|(place, byte)| (*byte == b' ') == matches!(place, 2 | 5 | 8 | 11));
-    (written.len() == 13
-        && spaces
-        && text.starts_word(start)
-        && is_nino(&compact)
-        && !is_word(text.at(digit + 10)))
-    .then_some((Kind::UkNino, start, digit + 10))
+    let spaces = |(place, byte): (usize, &u8)| (*byte == b' ') == matches!(place, 2 | 5 | 8 | 11);
+    if written.len() != 13 || !written.iter().enumerate().all(spaces) {
+        return None;
+    }
+    let mut compact = [0_u8; 9];
+    let letters = written.iter().filter(|byte| **byte != b' ');
+    for (slot, byte) in compact.iter_mut().zip(letters) {
+        *slot = *byte;
+    }
+    let free = text.starts_word(start) && !is_word(text.at(digit + 10));
+    (free && is_nino(&compact)).then_some((Kind::UkNino, start, digit + 10))
 }
 
 /// A Finnish identity code, "131052-308T", of which the first digit is given.

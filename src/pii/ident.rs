@@ -94,10 +94,15 @@ pub(super) fn strict(window: &Window<'_>) -> Found {
 }
 
 fn by_word(window: &Window<'_>) -> Option<Kind> {
+    let fits = SAID.iter().filter(|row| row.digits == window.digits.len());
+    let fits = fits.filter(|row| (row.check)(window.digits));
+    if fits.clone().next().is_none() {
+        return None;
+    }
     let said = if window.bound {
-        window.said.last
+        window.said().last
     } else {
-        window.said.before
+        window.said().before
     };
     let ragged = window.groups.iter().skip(1).map(|group| group.between);
     let ragged = ragged.clone().any(|one| one == Between::Dot)
@@ -105,14 +110,11 @@ fn by_word(window: &Window<'_>) -> Option<Kind> {
     if said.is_empty() || window.groups.len() > 7 || ragged {
         return None;
     }
-    let rows = SAID
-        .iter()
-        .filter(|row| row.digits == window.digits.len() && said.any(row.cues));
     let american = |kind| matches!(kind, Kind::UsSsn | Kind::UsItin);
     let written = window.groups.len() == 1 || window.lengths(&[3, 2, 4]);
-    let mut fits = rows
-        .filter(|row| written || !american(row.kind))
-        .filter(|row| (row.check)(window.digits));
+    let mut fits = fits
+        .filter(|row| said.any(row.cues))
+        .filter(|row| written || !american(row.kind));
     fits.next().map(|row| row.kind)
 }
 
@@ -136,7 +138,7 @@ fn by_form(window: &Window<'_>) -> Option<Kind> {
         window.groups.len() == wanted.len() + 1 && all.eq(wanted.iter().copied())
     };
     if between == Some(Dash) && window.lengths(&[3, 2, 4]) {
-        let maths = window.said.before.any(Cues::MATHS);
+        let maths = window.said().before.any(Cues::MATHS);
         return (is_ssn(digits) && !maths).then_some(Kind::UsSsn);
     }
     let nir = window.lengths(&[1, 2, 2, 2, 3, 3, 2]) && matches!(between, Some(Space | Dash | Dot));
@@ -170,9 +172,9 @@ fn by_form(window: &Window<'_>) -> Option<Kind> {
 /// passport, a driving licence.
 pub(super) fn said(window: &Window<'_>) -> Found {
     let said = if window.bound {
-        window.said.last
+        window.said().last
     } else {
-        window.said.before
+        window.said().before
     };
     let total = window.digits.len();
     let found = |kind| Some((kind, window.start(), window.end));
@@ -190,7 +192,7 @@ pub(super) fn said(window: &Window<'_>) -> Found {
     }
     let compact = window.groups.len() == 1;
     let russian = total == 10 && (window.lengths(&[2, 2, 6]) || window.lengths(&[4, 6]));
-    let last = window.said.last;
+    let last = window.said().last;
     if last.any(Cues::PASSPORT.or(Cues::NUMBER).or(Cues::IDENTITY))
         && said.any(Cues::PASSPORT)
         && (russian || (compact && (7..=10).contains(&total)))

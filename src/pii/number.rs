@@ -10,6 +10,7 @@ use super::cue::{self, Context, Cues};
 use super::kind::Kind;
 use super::text::{Text, is_word};
 use super::{card, ident, phone};
+use std::cell::OnceCell;
 
 /// As many groups a cluster has at most.
 const GROUPS: usize = 16;
@@ -70,6 +71,13 @@ pub(super) struct Cluster<'a> {
     floor: usize,
 }
 
+/// What is said before the numbers that start with a group, once it is read.
+#[derive(Debug)]
+struct Said {
+    floor: usize,
+    told: OnceCell<Context>,
+}
+
 /// A run of groups that may be one number.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Window<'a> {
@@ -78,7 +86,7 @@ pub(super) struct Window<'a> {
     pub(super) groups: &'a [Group],
     /// Whether it hangs on a word, so that only that word may say what it is.
     pub(super) bound: bool,
-    pub(super) said: Context,
+    said: &'a Said,
     pub(super) end: usize,
 }
 
@@ -109,6 +117,12 @@ impl Window<'_> {
         self.digits.get(place).copied().unwrap_or(0)
     }
 
+    /// What is said before it, which is read when it is first asked for.
+    pub(super) fn said(&self) -> Context {
+        let read = || cue::before(self.text, self.start(), self.said.floor);
+        *self.said.told.get_or_init(read)
+    }
+
     /// The meanings of the words after it.
     pub(super) fn said_after(&self) -> Cues {
         cue::after(self.text, self.end)
@@ -116,7 +130,7 @@ impl Window<'_> {
 
     /// Whether the last word before it calls it something that is no personal detail.
     pub(super) fn is_other(&self) -> bool {
-        self.said
+        self.said()
             .last
             .any(Cues::OTHER.or(Cues::MATHS).or(Cues::VERSION))
     }
@@ -170,10 +184,12 @@ pub(super) fn read(
         floor,
     };
     cluster.gather(start);
-    if cluster.total() < FEWEST || cluster.left == Left::Bound {
-        return cluster.next.max(start + 1);
+    if cluster.total() >= FEWEST {
+        cluster.left = cluster.left_of(start);
+        if cluster.left != Left::Bound {
+            cluster.offer(found);
+        }
     }
-    cluster.offer(found);
     cluster.next.max(start + 1)
 }
 
@@ -187,7 +203,6 @@ impl<'a> Cluster<'a> {
         let mut place = start;
         let mut between = Between::Start;
         let mut first = 0;
-        self.left = self.left_of(start);
         while self.count < GROUPS {
             let end = self
                 .text
@@ -284,7 +299,8 @@ impl<'a> Cluster<'a> {
         let mut floor = self.floor;
         let mut from = 0;
         while let Some(group) = groups.get(from) {
-            let starts_free = from == 0 || group.between == Between::Space;
+            let free = from == 0 || group.between == Between::Space;
+            let starts_free = free && group.start >= floor;
             // What the next reading starts with is left to it.
             if self.next <= group.start {
                 return;
@@ -308,7 +324,10 @@ impl<'a> Cluster<'a> {
     fn starting_at(&self, from: usize, floor: usize) -> Option<(Kind, usize, usize, usize)> {
         let groups = self.groups.get(..self.count)?;
         let first = groups.get(from)?;
-        let mut said = None;
+        let said = Said {
+            floor,
+            told: OnceCell::new(),
+        };
         for needs_words in [false, true] {
             for until in (from + 1..=groups.len().min(from + 8)).rev() {
                 let last = groups.get(until - 1)?;
@@ -322,16 +341,19 @@ impl<'a> Cluster<'a> {
                 if !ends || !(FEWEST..=MOST).contains(&digits.len()) {
                     continue;
                 }
-                let said = *said.get_or_insert_with(|| cue::before(self.text, first.start, floor));
                 let extension = self.extension.filter(|_| until == groups.len());
                 let window = Window {
                     text: self.text,
                     digits,
                     groups: groups.get(from..until)?,
                     bound: from == 0 && self.left == Left::OnCue,
-                    said,
+                    said: &said,
                     end: extension.unwrap_or(last.end),
                 };
+                // Dates and fractions are most of what has so many digits.
+                if phone::is_count(&window) || phone::is_date(&window) {
+                    continue;
+                }
                 let hit = match needs_words {
                     false => card::strict(&window)
                         .or_else(|| ident::strict(&window))

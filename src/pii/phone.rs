@@ -59,13 +59,17 @@ fn found(window: &Window<'_>) -> Found {
 }
 
 /// Whether it reads as a date, with or without an hour after it.
-fn is_date(window: &Window<'_>) -> bool {
+pub(super) fn is_date(window: &Window<'_>) -> bool {
     let lengths: Vec3 = lengths(window);
     let number = |from: usize, count: usize| super::check::number(window.digits, from, count);
     let year = |year: u32| (1800..=2199).contains(&year);
     match lengths {
         [4, 2, 2] | [4, 1, 2] | [4, 2, 1] => year(number(0, 4)) && number(4, 1) <= 1,
-        [2, 2, 4] | [1, 2, 4] | [2, 1, 4] | [1, 1, 4] => year(number(lengths[0] + lengths[1], 4)),
+        [2, 2, 4] | [1, 2, 4] | [2, 1, 4] | [1, 1, 4] => {
+            let [one, other, _] = lengths;
+            let days = (number(0, one), number(one, other));
+            year(number(one + other, 4)) && days.0.max(days.1) <= 31 && days.0.min(days.1) <= 12
+        }
         [8, ..] => year(number(0, 4)) && number(4, 2) <= 12 && number(6, 2) <= 31,
         [4, 4, 0] => year(number(0, 4)) && year(number(4, 4)),
         _ => false,
@@ -97,11 +101,12 @@ pub(super) fn strict(window: &Window<'_>) -> Found {
             window.end,
         ));
     }
-    if window.groups.len() < 2 || window.is_other() || window.in_sum() {
+    if window.groups.len() < 2 {
         return None;
     }
     let local = is_long_international(window) || is_north_american(window) || is_trunk(window);
-    (local && !is_date(window)).then_some((Kind::Phone, start, window.end))
+    let quiet = local && !is_date(window) && !window.is_other() && !window.in_sum();
+    quiet.then_some((Kind::Phone, start, window.end))
 }
 
 fn is_long_international(window: &Window<'_>) -> bool {
@@ -195,9 +200,6 @@ fn beside_pairs(window: &Window<'_>) -> bool {
 /// A telephone number by the words around it.
 pub(super) fn said(window: &Window<'_>) -> Found {
     let total = window.digits.len();
-    if is_count(window) {
-        return None;
-    }
     let limit = if window.groups.len() == 1 {
         7..=13
     } else {
@@ -211,17 +213,16 @@ pub(super) fn said(window: &Window<'_>) -> Found {
         .iter()
         .filter(|group| group.end - group.start == 1);
     if !limit.contains(&total)
-        || is_date(window)
         || single.count() > 1
-        || matches!(before, b'$' | b'=' if !window.said.last.any(Cues::PHONE))
+        || matches!(before, b'$' | b'=' if !window.said().last.any(Cues::PHONE))
     {
         return None;
     }
-    let sum = window.in_sum() && !window.said.last.any(Cues::PHONE);
+    let sum = window.in_sum() && !window.said().last.any(Cues::PHONE);
     if sum || window.groups.len() > 6 || window.lengths(&[5, 4]) {
         return None;
     }
-    let said = window.said;
+    let said = window.said();
     if window.bound && !said.last.any(Cues::PHONE) {
         return None;
     }
@@ -246,7 +247,7 @@ pub(super) fn said(window: &Window<'_>) -> Found {
 }
 
 /// Whether it is a decimal fraction, a list of years, or a word of bits.
-fn is_count(window: &Window<'_>) -> bool {
+pub(super) fn is_count(window: &Window<'_>) -> bool {
     let dots = window
         .groups
         .iter()

@@ -111,7 +111,14 @@ pub(super) fn after_prefix(text: Text<'_>, place: usize, floor: usize) -> Found 
         return None;
     }
     let back = text.part(place.saturating_sub(12).max(floor), body);
-    let (prefix, least) = PREFIXES.iter().find(|(prefix, _)| back.ends_with(prefix))?;
+    let (before, sign) = (text.before(place), text.at(place));
+    // Its last two bytes are compared first: most prefixes differ in them.
+    let (prefix, least) = PREFIXES.iter().find(|(prefix, _)| {
+        let [.., last, end] = *prefix else {
+            return false;
+        };
+        *last == before && *end == sign && back.ends_with(prefix)
+    })?;
     let start = body - prefix.len();
     if !text.starts_word(start) || text.before(start) == b'-' {
         return None;

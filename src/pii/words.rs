@@ -32,20 +32,24 @@ fn exactly(word: &[u8]) -> Cues {
 
 /// What a word of lower case means; nothing for most. The ends of compounds fall off.
 pub(super) fn meaning(word: &[u8]) -> Cues {
-    const ENDS: [&[u8]; 11] = [
-        b"nummern", b"nummer", b"numret", b"number", b"numero", b"num", b"no", b"nr", b"id", b"s",
-        b"en",
-    ];
-    if word.len() < 2 {
-        return Cues::default();
-    }
     let cues = exactly(word);
     if !cues.is_empty() || word.len() < 4 {
         return cues;
     }
-    let stems = ENDS.iter().filter_map(|end| word.strip_suffix(*end));
-    let known = stems.map(|stem| exactly(stem.strip_suffix(b"s").unwrap_or(stem)));
-    known.fold(Cues::default(), Cues::or)
+    let ends: &[&[u8]] = match word.last() {
+        Some(b'r') => &[b"nummer", b"number", b"nr"],
+        Some(b'n') => &[b"nummern", b"en"],
+        Some(b'o') => &[b"numero", b"no"],
+        Some(b't') => &[b"numret"],
+        Some(b'm') => &[b"num"],
+        Some(b'd') => &[b"id"],
+        Some(b's') => &[b"s"],
+        _ => return cues,
+    };
+    let stem = ends.iter().find_map(|end| word.strip_suffix(*end));
+    // German joins with an s: "Versicherungsnummer".
+    let stem = stem.map(|stem| stem.strip_suffix(b"s").unwrap_or(stem));
+    stem.map(exactly).unwrap_or_default()
 }
 
 /// Each meaning with its words.
