@@ -67,7 +67,10 @@ pub(super) fn before(text: Text<'_>, place: usize, floor: usize) -> Context {
         let meaning = meaning(word);
         if !meaning.is_empty() {
             context.before = context.before.or(meaning);
-            context.last = meaning;
+            // "Tracking number" is a tracking number.
+            if meaning != Cues::NUMBER || context.last.is_empty() {
+                context.last = meaning;
+            }
             if start + end + NEAR >= place {
                 context.near = context.near.or(meaning);
             }
@@ -99,56 +102,83 @@ pub(super) fn next_word(text: Text<'_>, place: usize) -> Cues {
     cues
 }
 
-/// The longest word that has a meaning, and of what is longer only so much is read.
-const LONGEST: usize = 32;
+/// No word of an alphabet that has a meaning is longer, in bytes.
+const LONGEST: usize = 48;
 
-/// Calls with each word, lower-cased where it is ASCII, and where it ends, while told to go on.
+/// Calls with each word, lower-cased, and where it ends, while told to go on.
 fn each_word(part: &[u8], mut tell: impl FnMut(&[u8], usize) -> bool) {
-    let mut word = [0_u8; LONGEST];
-    let mut length = 0;
+    let mut start = None;
     let (mut last, mut command) = (0_u8, false);
     let ends = part.iter().copied().chain([b' ']).enumerate();
     for (place, byte) in ends {
         let letter = byte.is_ascii_alphabetic() || byte >= 0x80;
         // Not in "iPhone", which is no phone number.
-        let turns = byte.is_ascii_uppercase() && last.is_ascii_lowercase() && length > 1;
-        if (!letter || turns) && length > 0 {
-            let whole = word.get(..length.min(LONGEST)).unwrap_or_default();
-            if !command && !told(whole, place, &mut tell) {
+        let turns = byte.is_ascii_uppercase() && last.is_ascii_lowercase();
+        if let Some(from) = start
+            && (!letter || (turns && from + 1 < place))
+        {
+            let word = part.get(from..place).unwrap_or_default();
+            if !command && !told(word, place, &mut tell) {
                 return;
             }
-            length = 0;
+            start = None;
         }
         // A command of LaTeX says nothing of a number: "\text".
         if !letter {
             command = byte == b'\\';
-        } else {
-            if let Some(slot) = word.get_mut(length) {
-                *slot = byte.to_ascii_lowercase();
-            }
-            length += 1;
+        } else if start.is_none() {
+            start = Some(place);
         }
         last = byte;
     }
 }
 
-/// Tells a word, and what stands in it when its script writes without spaces.
+/// Tells a word, or what stands in it when its script writes without spaces.
 fn told(word: &[u8], place: usize, tell: &mut impl FnMut(&[u8], usize) -> bool) -> bool {
-    if !word.iter().any(|byte| (0xe3..=0xed).contains(byte)) {
-        return tell(word, place);
+    if word.iter().any(|byte| (0xe3..=0xed).contains(byte)) {
+        return told_within(word, place, tell);
     }
+    let mut lower = [0_u8; LONGEST];
+    let Some(lower) = lower.get_mut(..word.len()) else {
+        return true;
+    };
+    lower.copy_from_slice(word);
+    lower_case(lower);
+    tell(lower, place)
+}
+
+/// Tells what stands in a run of characters of three bytes, the longest at each place.
+fn told_within(word: &[u8], place: usize, tell: &mut impl FnMut(&[u8], usize) -> bool) -> bool {
     for start in 0..word.len() {
-        for length in [12, 9, 6] {
-            let Some(part) = word.get(start..start + length) else {
-                continue;
-            };
-            if !meaning(part).is_empty() {
-                if !tell(part, place) {
-                    return false;
-                }
-                break;
-            }
+        let parts = [18, 15, 12, 9, 6].map(|length| word.get(start..start + length));
+        let known = parts
+            .into_iter()
+            .flatten()
+            .find(|part| !meaning(part).is_empty());
+        if let Some(part) = known
+            && !tell(part, place - word.len() + start + part.len())
+        {
+            return false;
         }
     }
     true
+}
+
+/// Lower case of ASCII, of the Latin letters with accents of Latin-1, and of Cyrillic.
+fn lower_case(word: &mut [u8]) {
+    word.make_ascii_lowercase();
+    if word.is_ascii() {
+        return;
+    }
+    let mut before: Option<&mut u8> = None;
+    for second in word {
+        if let Some(first) = before.take() {
+            match (*first, *second) {
+                (0xc3, 0x80..=0x9e) | (0xd0, 0x90..=0x9f) => *second += 0x20,
+                (0xd0, 0xa0..=0xaf) => (*first, *second) = (0xd1, *second - 0x20),
+                _ => {}
+            }
+        }
+        before = Some(second);
+    }
 }

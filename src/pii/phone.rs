@@ -70,6 +70,9 @@ pub(super) fn is_date(window: &Window<'_>) -> bool {
             let days = (number(0, one), number(one, other));
             year(number(one + other, 4)) && days.0.max(days.1) <= 31 && days.0.min(days.1) <= 12
         }
+        [2, 2, 2] if window.between() == Some(Between::Slash) => {
+            number(0, 2) <= 31 && number(2, 2) <= 31
+        }
         [8, ..] => year(number(0, 4)) && number(4, 2) <= 12 && number(6, 2) <= 31,
         [4, 4, 0] => year(number(0, 4)) && year(number(4, 4)),
         _ => false,
@@ -116,7 +119,7 @@ fn is_long_international(window: &Window<'_>) -> bool {
         && window
             .groups
             .iter()
-            .any(|group| group.end - group.start > 2)
+            .any(|group| group.end - group.start != head)
         && window.digits.get(2..).is_some_and(is_international)
 }
 

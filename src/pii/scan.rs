@@ -122,10 +122,11 @@ impl<F: FnMut(Kind, usize, usize)> Pass<'_, F> {
             }
         }
         let end = text.run(digits, usize::MAX, is_word);
-        let start = if text.starts_word(place) {
-            place
-        } else {
-            start
+        // The letter of an escape, when JSON was packed into JSON.
+        let escape = text.before(start) == b'\\' && matches!(text.at(start), b'n' | b'r' | b't');
+        let start = match text.starts_word(place) {
+            true => place,
+            false => start + usize::from(escape),
         };
         self.token(start, place, end)
     }

@@ -243,7 +243,8 @@ pub(super) fn private_key(text: Text<'_>, label: usize) -> Found {
         return None;
     }
     let body = closed + 5;
-    let rest = text.part(body, text.0.len().min(body + LONGEST_PEM));
+    let rest = text.0.get(body..).unwrap_or_default();
+    let rest = rest.get(..rest.len().min(LONGEST_PEM)).unwrap_or_default();
     // Nothing but its end has so many dashes.
     let dashes = memchr::memmem::find(rest, b"-----").unwrap_or(rest.len());
     let last = Some(dashes).filter(|at| text.has(body + at, b"-----END"));

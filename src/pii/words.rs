@@ -62,7 +62,7 @@ const WORDS: &[(Cues, &str)] = &[
          téléphone portable tél fixe télécopie telefono teléfono móvil movil celular tlf tfno cellulare cell \
          telefone telemóvel telemovel fone zap telefoon mobiel gsm telefonu komórka komórkowy komórki kom \
          telefonní telefonszám mobiltelefon puhelin puhelinnumero matkapuhelin telefoni cep telefonum \
-         телефон телефона телефону тел Тел Телефон моб мобильный номер номеру сотовый ватсап \
+         телефон телефона телефону тел моб мобильный номер номеру сотовый ватсап \
          τηλέφωνο κινητό هاتف جوال الهاتف موبايل تلفن फोन मोबाइल नंबर \
          电话 手机 手机号 號碼 电话号码 電話 手機 携帯 携帯電話 電話番号 号码 热线 座机 전화 휴대폰 전화번호 연락처 핸드폰 \
          โทร โทรศัพท์",
@@ -98,7 +98,7 @@ const WORDS: &[(Cues, &str)] = &[
     (
         Cues::PASSPORT,
         "passport passports reisepass reisepaß passnummer passnr pasnummer passeport pasaporte passaporto passaporte paspoort paszport paszportu \
-         pasu passi pasaport útlevél pașaport διαβατήριο паспорт паспорта Паспорт загранпаспорт \
+         pasu passi pasaport útlevél pașaport διαβατήριο паспорт паспорта загранпаспорт \
          护照 護照 旅券 パスポート 여권 جواز पासपोर्ट",
     ),
     (
@@ -170,7 +170,7 @@ const WORDS: &[(Cues, &str)] = &[
     ),
     (
         Cues::VERSION,
-        "version versions ver release releases upgrade upgraded build firmware v patch changelog section chapter clause \
+        "version versions ver release releases upgrade upgraded build firmware patch changelog section chapter clause \
          rev revision driver package oid snmp mib sdk assemblyversion fileversion",
     ),
     (
