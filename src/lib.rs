@@ -29,7 +29,7 @@
 //!
 //! # Who knows whom
 //!
-//! `units, error <- wire <- {chat, pii, classify} <- {dialect, features} <- identity <- {route, meter,
+//! `units, error <- {wire, classify} <- {chat, pii} <- {dialect, features} <- identity <- {route, meter,
 //! admission, ledger} <- fetch <- credential <-
 //! table <- gateway <- server, reload <- cli`. `config` is what the operator wrote and
 //! is read by `table`, `telemetry`, `server`, `cli`, `reload` and `drill` (which

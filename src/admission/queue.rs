@@ -6,9 +6,9 @@
 //! the keys that wait, however many users it names, and only shares its own turns
 //! among them. A user's own requests are served in the order in which they came.
 //!
-//! A higher class goes first, but every eighth turn is for those below, the next
-//! one and the lowest by turns, so that a stream of interactive requests starves
-//! neither of them.
+//! A higher class goes first, but every eighth turn is for the class that has
+//! waited through most turns of others, so that a stream of interactive requests
+//! starves neither of those below: none waits longer than sixteen turns.
 //!
 //! The queue is bounded. When it is full, who comes is refused, unless somebody
 //! waits who has less right to: one of the lowest class gives way to a higher
@@ -22,7 +22,7 @@ use super::Priority;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-/// Of so many turns, one is for the classes below the highest.
+/// Of so many turns, one is for the class that was passed over most.
 const LOWER_EVERY: u64 = 8;
 
 /// Those who wait. `T` is how one of them is told.
@@ -48,6 +48,8 @@ struct Class<T> {
     /// The keys that have somebody waiting, in the order of their turns.
     order: VecDeque<Arc<str>>,
     tenants: HashMap<Arc<str>, Tenant<T>>,
+    /// Turns of other classes, since it has had none while it waited.
+    passed: u64,
 }
 
 /// Those of one key.
@@ -106,16 +108,23 @@ impl<T> Queue<T> {
 
     /// The next one, who waits no longer.
     pub fn next(&mut self) -> Option<T> {
-        let waiting = self.classes.iter().filter(|class| !class.order.is_empty());
-        let last = waiting.count().checked_sub(1)?;
+        let waiting = self.classes.iter().enumerate();
+        let mut waiting = waiting.filter(|(_, class)| !class.order.is_empty());
+        let is_lower = (self.turns + 1) % LOWER_EVERY == 0;
+        let (place, _) = match is_lower {
+            true => waiting.max_by_key(|(_, class)| class.passed),
+            false => waiting.next(),
+        }?;
         self.turns += 1;
-        let place = match (self.turns % LOWER_EVERY, self.turns / LOWER_EVERY % 2) {
-            (0, 0) => last,
-            (0, _) => last.min(1),
-            _ => 0,
-        };
-        let mut waiting = self.classes.iter_mut().filter(|c| !c.order.is_empty());
-        waiting.nth(place).and_then(Class::pop)
+        for class in &mut self.classes {
+            class.passed = match class.order.is_empty() {
+                true => 0,
+                false => class.passed + 1,
+            };
+        }
+        let class = self.classes.get_mut(place)?;
+        class.passed = 0;
+        class.pop()
     }
 
     /// Goes away without a turn; nothing happens when the turn has come.
@@ -154,6 +163,7 @@ impl<T> Class<T> {
         Self {
             order: VecDeque::new(),
             tenants: HashMap::new(),
+            passed: 0,
         }
     }
 

@@ -18,6 +18,9 @@ const PHRASE_TAG: u32 = 0x1b87_3593;
 #[derive(Debug)]
 pub struct Cues {
     slots: Vec<(u32, u8)>,
+    /// A bit for each hash that is held, by its last 16 bits: small enough to stay near, and most words
+    /// are no cue.
+    held: Vec<u64>,
     /// For which kind a class votes, by its number.
     votes: Vec<Option<Kind>>,
 }
@@ -43,6 +46,7 @@ impl Cues {
         let size = (list.len() / 2).next_power_of_two();
         let mut table = Self {
             slots: vec![(0, 0); size],
+            held: vec![0; 1024],
             votes: vec![None; MOST],
         };
         let mut class = 0_u8;
@@ -88,6 +92,9 @@ impl Cues {
     }
 
     fn insert(&mut self, hash: u32, class: u8) {
+        if let Some(bits) = self.held.get_mut(word_of(hash)) {
+            *bits |= 1 << (hash % 64);
+        }
         let mask = self.slots.len() - 1;
         let mut at = start(hash) & mask;
         while let Some(slot) = self.slots.get_mut(at) {
@@ -102,7 +109,15 @@ impl Cues {
         }
     }
 
+    #[inline]
     fn find(&self, hash: u32) -> u8 {
+        match self.held.get(word_of(hash)) {
+            Some(bits) if bits >> (hash % 64) & 1 == 1 => self.look_up(hash),
+            _ => 0,
+        }
+    }
+
+    fn look_up(&self, hash: u32) -> u8 {
         let mask = self.slots.len() - 1;
         let mut at = start(hash) & mask;
         while let Some(&(held, class)) = self.slots.get(at) {
@@ -134,6 +149,10 @@ impl Cues {
     pub fn votes_for(&self, class: u8) -> Option<Kind> {
         self.votes.get(usize::from(class)).copied().flatten()
     }
+}
+
+fn word_of(hash: u32) -> usize {
+    (hash >> 6) as usize % 1024
 }
 
 fn start(hash: u32) -> usize {

@@ -5,8 +5,8 @@
 //! version     u32, little-endian as all numbers here
 //! length      u32, of the header
 //! header      JSON: features, labels, sources with licences, evaluation
-//! parameters  f32: a scale and a bias for each output, the mix, the calibration's two, the bound of
-//!             "other", then the quantiles of the score
+//! parameters  f32: a scale and a bias for each output, what the score is made of, the calibration's
+//!             two, the bound of "other", then the quantiles of the score
 //! rows        int8: for each row, one weight for each output
 //! crc         u32, CRC-32 (IEEE) of all before it
 //! ```
@@ -17,7 +17,7 @@
 use super::cues;
 use super::featurise::{HASHED, ROWS, SEED, VERSION as FEATURES};
 use super::judgement::Kind;
-use super::model::{LANES, Model, OUTPUTS, Parameters};
+use super::model::{KINDS, LANES, Model, OUTPUTS, Parameters, Score};
 use super::quantiles::{Quantiles, STEPS};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -25,7 +25,7 @@ use thiserror::Error;
 const MAGIC: &[u8; 8] = b"tollclas";
 /// The version of this format.
 pub const VERSION: u32 = 1;
-const FLOATS: usize = 2 * OUTPUTS + 4 + STEPS;
+const FLOATS: usize = 2 * OUTPUTS + 3 + KINDS + 3 + STEPS;
 
 /// Why a file is refused.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -113,10 +113,13 @@ pub fn write(model: &Model) -> Vec<u8> {
     file.extend(u32::try_from(header.len()).unwrap_or(0).to_le_bytes());
     file.extend(header);
     let parameters = &model.parameters;
+    let score = &parameters.score;
     let [slope, offset] = parameters.calibration;
-    let rest = [parameters.mix, slope, offset, parameters.other_below];
+    let mixed = [score.gain, score.weak_fails, score.length];
+    let rest = [slope, offset, parameters.other_below];
     let floats = parameters.scales.iter().chain(&parameters.biases);
-    for float in floats.chain(&rest).chain(model.quantiles.values()) {
+    let floats = floats.chain(&mixed).chain(&score.kinds).chain(&rest);
+    for float in floats.chain(model.quantiles.values()) {
         file.extend(float.to_le_bytes());
     }
     for row in &model.rows {
@@ -189,24 +192,29 @@ fn lanes(weights: &[u8]) -> [i8; LANES] {
     row
 }
 
+fn many<const N: usize>(next: &mut impl FnMut() -> Option<f32>) -> Option<[f32; N]> {
+    let mut values = [0.0; N];
+    for value in &mut values {
+        *value = next()?;
+    }
+    Some(values)
+}
+
 /// The floats in their order; none where one is not finite, or quantiles fall.
 fn parameters(bytes: &[u8]) -> Option<(Parameters, Quantiles)> {
     let (chunks, _) = bytes.as_chunks::<4>();
     let mut floats = chunks.iter().map(|chunk| f32::from_le_bytes(*chunk));
     // A million is far beyond what training gives, and far from where sums overflow.
     let mut next = || floats.next().filter(|float| float.abs() < 1e6);
-    let mut many = || {
-        let mut values = [0.0; OUTPUTS];
-        for value in &mut values {
-            *value = next()?;
-        }
-        Some(values)
-    };
-    let (scales, biases) = (many()?, many()?);
     let parameters = Parameters {
-        scales,
-        biases,
-        mix: next()?,
+        scales: many(&mut next)?,
+        biases: many(&mut next)?,
+        score: Score {
+            gain: next()?,
+            weak_fails: next()?,
+            length: next()?,
+            kinds: many(&mut next)?,
+        },
         calibration: [next()?, next()?],
         other_below: next()?,
     };

@@ -5,6 +5,7 @@
 //! has to say about it on standard error. Exit codes: 0 done, 1 failed, 2
 //! misused, 78 (EX_CONFIG) the configuration is at fault.
 
+mod calibrate;
 mod check;
 mod completions;
 mod demo;
@@ -15,11 +16,13 @@ mod ledger;
 mod man;
 mod prices;
 mod run;
+mod train;
 mod usage;
 
 use clap::{Parser, Subcommand};
+use std::fs;
 use std::io::{self, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// sysexits.h's EX_CONFIG: trying again without a change cannot help.
@@ -172,6 +175,41 @@ enum Verb {
         verb: LedgerVerb,
     },
 
+    /// Fit the classifier to your own traffic
+    ///
+    /// What judges the difficulty of prompts was trained on benchmarks. With --labels, 400 or more,
+    /// it learns from yours: each line of the file is an object with `prompt` and either
+    /// `weak_score` and `strong_score` (0 to 1: what the cheap and the strong model's answers were
+    /// worth) or `label` ("weak" or "strong": the cheapest model that is good enough). Prints how
+    /// well it orders prompts that it did not learn from, beside random and the prompts' length,
+    /// with intervals, and writes nothing if it does not beat both.
+    ///
+    /// With --prompts (objects with `prompt`, or strings) only the shares are set: "30 % to the
+    /// strong model" then means 30 % of prompts like these.
+    #[command(after_help = "Examples:\n  \
+        tollgate calibrate --labels judged.jsonl --out classifier.weights\n  \
+        tollgate calibrate --prompts yesterday.jsonl --out classifier.weights\n\n\
+        Exit codes:\n  \
+        0   written\n  \
+        1   a file cannot be read, or the new weights are not better and were not written\n")]
+    Calibrate(calibrate::Calibrate),
+
+    /// Make the classifier's weights from labelled prompts
+    ///
+    /// DIR holds JSON lines. kind_train.jsonl: `kind` (qa, code, math, extract, rewrite, creative,
+    /// translate or chat), `source`, `licence`, `prompt`. route_train.jsonl: `bench`, `group`,
+    /// `licence`, `prompt`, and `weak_score` and `strong_score`, 0 to 1, of a cheap and a strong
+    /// model. kind_dev.jsonl, as kind_train.jsonl, is measured on and never learned from. Rows
+    /// whose licence forbids commerce or is not stated are left out. Prompts from templates of
+    /// our own, in eighteen languages, are added.
+    ///
+    /// Prints how good the weights are on sources, languages and benchmarks that were left out,
+    /// and writes that into the file as well. The same data gives the same bytes; it takes a
+    /// minute or so.
+    #[command(after_help = "Example:\n  \
+        tollgate train --data labelled --out conf/classifier.weights\n")]
+    Train(train::Train),
+
     /// Print completions for a shell
     #[command(
         after_help = "Example:\n  tollgate completions bash >~/.local/share/bash-completion/completions/tollgate\n"
@@ -305,6 +343,8 @@ pub fn main() -> ExitCode {
         Verb::Ledger {
             verb: LedgerVerb::ResetClock(asked),
         } => ledger::reset_clock(&asked),
+        Verb::Calibrate(asked) => calibrate::calibrate(&asked),
+        Verb::Train(asked) => train::train(&asked),
         Verb::Completions { shell } => completions::completions(shell),
         Verb::Man => man::man(),
     }
@@ -324,6 +364,17 @@ fn print(text: &str) -> ExitCode {
 /// Prints something about the output; there is no way to say that this failed.
 fn remark(text: &str) {
     let _ = io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// Writes a file as a whole: whoever reads it meanwhile sees the old one.
+fn replace(path: &Path, bytes: &[u8]) -> Result<(), String> {
+    let mut beside = path.to_path_buf().into_os_string();
+    beside.push(format!(".{}.new", std::process::id()));
+    let written = fs::write(&beside, bytes).and_then(|()| fs::rename(&beside, path));
+    written.map_err(|error| {
+        let _ = fs::remove_file(&beside);
+        format!("cannot write {}: {error}", path.display())
+    })
 }
 
 fn fail(message: &str) -> ExitCode {

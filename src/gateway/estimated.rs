@@ -199,12 +199,10 @@ fn worth(tally: &Tally, charge: &Charge, prompt: &Prompt) -> Worth {
         && usage.images == 0
         && tally.has_content()
         && (usage.completion == 0 || tally.looks_longer_than(usage.completion));
-    if is_unseen || is_odd(usage.prompt, charge, prompt) {
-        return Worth::Doubtful(within(usage, charge));
-    }
     match within(usage, charge) {
-        cut if cut == usage => Worth::True(usage),
-        cut => Worth::Within(cut),
+        cut if cut != usage => Worth::Within(cut),
+        _ if is_unseen || is_odd(usage.prompt, charge, prompt) => Worth::Doubtful(usage),
+        _ => Worth::True(usage),
     }
 }
 

@@ -93,19 +93,23 @@ impl View<'_> {
         // Single entries where there are any, else what the hour came to.
         let fine = hour(horizon.fine_from);
         let windows = hour(horizon.windows_from).min(fine);
-        let fine = fine.max(self.raw_from()?);
+        let raw_from = self.raw_from()?;
+        let fine = fine.max(raw_from);
+        let folded = self.folded(&read, (raw_from, fine))?;
         let end = (uint(windows) * HOUR).saturating_sub(1).to_string();
         let of_hour = format!("(hour + 1) * {HOUR} - 1");
-        for (hours, time) in [((0, windows), &end), ((windows, fine), &of_hour)] {
-            self.tell(&read, &rolled_up(hours, time), &[], &mut tell)?;
-            self.presume(&read, &presumed(hours, time, "sent + recovered"), &mut tell)?;
+        for ((first, last), time) in [((0, windows), &end), ((windows, fine), &of_hour)] {
+            let hours = format!("hour >= {first} AND hour < {last} AND hour NOT IN ({folded})");
+            self.tell(&read, &rolled_up(&hours, time), &[], &mut tell)?;
+            self.presume(&read, &presumed(&hours, time, "sent + recovered"), &mut tell)?;
         }
-        let later = presumed((fine, i64::MAX), &of_hour, "recovered");
+        let single_hours = format!("(hour >= {fine} OR hour IN ({folded}))");
+        let later = presumed(&single_hours, &of_hour, "recovered");
         self.presume(&read, &later, &mut tell)?;
         let grain = i64::try_from(horizon.grain.as_micros()).unwrap_or(i64::MAX);
         let by_grain = format!("(time / {0}) * {0} + {0} - 1", grain.max(1));
         let served = self.number(SERVED)?;
-        let single = single(fine, served, &by_grain, horizon.mark.is_some());
+        let single = single(&single_hours, served, &by_grain, horizon.mark.is_some());
         let open = horizon.mark.as_ref().map(|mark| {
             let last = i64::try_from(mark.last).unwrap_or(i64::MAX);
             let open = serde_json::to_string(&mark.open).unwrap_or_default();
@@ -115,6 +119,16 @@ impl View<'_> {
             Some((last, open)) => self.tell(&read, &single, &[last, open], &mut tell),
             None => self.tell(&read, &single, &[], &mut tell),
         }
+    }
+
+    /// Hours of which some names are in no sum, but still in single entries.
+    fn folded(&self, read: &Connection, (first, last): Hours) -> rusqlite::Result<String> {
+        read.query_row(
+            "SELECT coalesce(group_concat(hour, ', '), '') FROM folded \
+             WHERE hour >= ? AND hour < ?",
+            [first, last],
+            |row| row.get(0),
+        )
     }
 
     /// Tells what is known; targets are numbers.
@@ -184,8 +198,7 @@ fn sums(time: &str, rows: &str) -> String {
 }
 
 /// The sums of hours: who served was sent one.
-fn rolled_up((first, last): Hours, time: &str) -> String {
-    let within = format!("hour >= {first} AND hour < {last}");
+fn rolled_up(within: &str, time: &str) -> String {
     let rows = format!(
         "SELECT hour, {OF}, provider, model, requests, \
          CASE provider WHEN 0 THEN 0 ELSE requests END AS sent, prompt, completion, cost \
@@ -196,16 +209,16 @@ fn rolled_up((first, last): Hours, time: &str) -> String {
     sums(time, &rows)
 }
 
-fn presumed((first, last): Hours, time: &str, sent: &str) -> String {
+fn presumed(within: &str, time: &str, sent: &str) -> String {
     let rows = format!(
         "SELECT hour, {OF}, targets AS provider, 0 AS model, 0 AS requests, {sent} AS sent, prompt, completion, \
-         cost FROM counts WHERE {sent} > 0 AND hour >= {first} AND hour < {last}"
+         cost FROM counts WHERE {sent} > 0 AND {within}"
     );
     sums(time, &rows)
 }
 
 /// Single entries. `served`: the number of that outcome.
-fn single(first: i64, served: i64, time: &str, is_marked: bool) -> String {
+fn single(hours: &str, served: i64, time: &str, is_marked: bool) -> String {
     let marked = match is_marked {
         true => " AND i.id <= ?1 AND i.id NOT IN (SELECT value FROM json_each(?2))",
         false => "",
@@ -214,7 +227,7 @@ fn single(first: i64, served: i64, time: &str, is_marked: bool) -> String {
         format!(
             "SELECT i.time, i.key, i.team, i.user, i.route, i.endpoint, {target}.provider, \
              {target}.model, {counts} FROM intents i CROSS JOIN settlements s ON s.id = i.id {join} \
-             WHERE i.hour >= {first}{marked}"
+             WHERE {hours}{marked}"
         )
     };
     let is_void = format!(

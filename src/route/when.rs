@@ -157,8 +157,11 @@ impl Test {
             }
             Self::In(one, all) => {
                 let one = one.fact(of)?;
-                let mut all = all.iter().filter_map(|other| other.fact(of));
-                Some(all.any(|other| order(one, other) == Some(Ordering::Equal)))
+                let mut is_in = false;
+                for other in all {
+                    is_in |= order(one, other.fact(of)?) == Some(Ordering::Equal);
+                }
+                Some(is_in)
             }
             Self::Text(variable, test, part) => match variable.fact(of)? {
                 Fact::Text(text) => Some(match test {

@@ -14,89 +14,124 @@ pub const ROWS: usize = STEPS * PROPERTIES;
 pub struct Shape {
     /// Of the whole text, in bytes.
     length: usize,
+    /// How often each ASCII character occurs.
+    ascii: [u32; 128],
+    /// Letters and signs of each script beyond ASCII.
+    scripts: [u32; 12],
     chars: u32,
-    letters: u32,
-    capitals: u32,
-    digits: u32,
+    /// camelCase, calls, and lines that end as code does.
     code: u32,
+    /// Signs of mathematics beyond ASCII.
     math: u32,
-    lines: u32,
     indents: u32,
     sentences: u32,
     questions: u32,
     quotes: u32,
     colons: u32,
-    blanks: u32,
     pub numbers: u32,
-    scripts: [u32; 12],
-    before: char,
+    /// `()` occurs.
+    calls: bool,
+    /// `A)`, `A.` or `(a)` occurs: answers to choose from.
+    options: bool,
+    /// `:/` occurs.
+    links: bool,
+    /// `__` occurs: a gap to fill, or code.
+    gaps: bool,
+    /// An empty line occurs.
+    paragraphs: bool,
+    /// A line ends with a colon.
+    announced: bool,
+    before: u8,
 }
 
 impl Shape {
     pub fn new(text: &str) -> Self {
         Self {
             length: text.len(),
+            ascii: [0; 128],
+            scripts: [0; 12],
             chars: 0,
-            letters: 0,
-            capitals: 0,
-            digits: 0,
             code: 0,
             math: 0,
-            lines: 0,
             indents: 0,
             sentences: 0,
             questions: 0,
             quotes: 0,
             colons: 0,
-            blanks: 0,
             numbers: 0,
-            scripts: [0; 12],
-            before: '\n',
+            calls: false,
+            options: false,
+            links: false,
+            gaps: false,
+            paragraphs: false,
+            announced: false,
+            before: b'\n',
         }
     }
 
-    pub fn count(&mut self, c: char, script: Script) {
-        self.chars += 1;
+    /// Counts an ASCII character.
+    #[inline]
+    pub fn ascii(&mut self, c: u8) {
+        if let Some(count) = self.ascii.get_mut(usize::from(c)) {
+            *count += 1;
+        }
+        let before = std::mem::replace(&mut self.before, c);
+        if c.is_ascii_lowercase() {
+            return;
+        }
         match c {
-            'a'..='z' => self.letters += 1,
-            'A'..='Z' => {
-                self.letters += 1;
-                self.capitals += 1;
-                // camelCase is code's.
-                self.code += u32::from(self.before.is_ascii_lowercase());
+            b'A'..=b'Z' => self.code += u32::from(before.is_ascii_lowercase()),
+            b'(' => self.code += u32::from(before.is_ascii_alphanumeric()),
+            b')' => {
+                self.calls |= before == b'(';
+                self.options |= matches!(before, b'A' | b'a');
             }
-            '0'..='9' => self.digits += 1,
-            ' ' | '\t' => {
-                self.blanks += 1;
-                self.indents += u32::from(self.before == '\n');
+            b'.' => self.options |= before == b'A',
+            b'/' => self.links |= before == b':',
+            b'_' => self.gaps |= before == b'_',
+            b'\n' => {
+                self.code += u32::from(matches!(before, b';' | b'{' | b')'));
+                self.paragraphs |= before == b'\n';
+                self.announced |= before == b':';
             }
-            '\n' => {
-                self.lines += 1;
-                self.code += u32::from(matches!(self.before, ';' | '{' | ')'));
-            }
-            '{' | '}' | ';' | '[' | ']' | '_' | '<' | '>' | '`' | '#' | '|' | '&' | '@' => {
-                self.code += 1;
-            }
-            '(' => self.code += u32::from(self.before.is_ascii_alphanumeric()),
-            '=' => {
-                self.code += 1;
-                self.math += 1;
-            }
-            '^' | '+' | '*' | '/' | '\\' | '$' | '%' => self.math += 1,
-            '.' | '!' | '。' => self.sentences += 1,
-            '?' | '？' | '؟' => self.questions += 1,
-            '"' | '“' | '”' | '«' | '»' | '「' | '」' => self.quotes += 1,
-            ':' | '：' => self.colons += 1,
+            b' ' | b'\t' => self.indents += u32::from(before == b'\n'),
+            _ => {}
+        }
+    }
+
+    /// Counts any other character.
+    pub fn beyond(&mut self, c: char, script: Script) {
+        self.chars += 1;
+        self.before = b'a';
+        match c {
+            '。' | '।' | '！' => self.sentences += 1,
+            '？' | '؟' => self.questions += 1,
+            '“' | '”' | '«' | '»' | '「' | '」' => self.quotes += 1,
+            '：' => self.colons += 1,
             '×' | '÷' | '√' | '∫' | '∑' | '≤' | '≥' | 'π' | '²' | '³' | '∈' | '≠' =>
             {
                 self.math += 2;
             }
             _ => {}
         }
-        if let Some(count) = self.scripts.get_mut(script as usize) {
-            *count += 1;
+        if script != Script::Ascii {
+            if let Some(count) = self.scripts.get_mut(script as usize) {
+                *count += 1;
+            }
         }
-        self.before = c;
+    }
+
+    /// How often the ASCII characters of a set occur.
+    fn of(&self, set: &[u8]) -> u32 {
+        let counts = set.iter().filter_map(|c| self.ascii.get(usize::from(*c)));
+        counts.sum()
+    }
+
+    fn range(&self, from: u8, to: u8) -> u32 {
+        let range = usize::from(from)..=usize::from(to);
+        self.ascii
+            .get(range)
+            .map_or(0, |counts| counts.iter().sum())
     }
 
     /// Hands over the rows of all properties.
@@ -110,30 +145,63 @@ impl Shape {
         for step in 0..=length {
             put(0, step);
         }
-        put(1, per_mille(self.digits, self.chars));
-        put(2, per_mille(self.code, self.chars));
-        put(3, per_mille(self.math, self.chars));
+        let chars = self.chars + self.range(0, 127);
+        let capitals = self.range(b'A', b'Z');
+        let letters = capitals + self.range(b'a', b'z');
+        let code = self.code + self.of(b"{};[]_<>`#|&@=");
+        let math = self.math + self.of(b"=^+*/\\$%");
+        let blanks = self.of(b" \t");
+        let questions = self.questions + self.of(b"?");
+        put(1, per_mille(self.range(b'0', b'9'), chars));
+        put(2, per_mille(code, chars));
+        put(3, per_mille(math, chars));
         put(4, few(self.numbers));
-        put(5, few(self.lines));
-        put(6, few(self.sentences));
-        put(7, few(self.questions));
-        put(8, few(self.quotes));
-        put(9, per_mille(self.capitals, self.letters.max(1)));
+        put(5, few(self.of(b"\n")));
+        put(6, few(self.sentences + self.of(b".!")));
+        put(7, few(questions));
+        put(8, few(self.quotes + self.of(b"\"")));
+        put(9, per_mille(capitals, letters.max(1)));
         put(10, few(self.indents));
-        put(11, few(self.colons));
+        put(11, few(self.colons + self.of(b":")));
         let last = text.trim_end().chars().next_back().unwrap_or(' ');
         let asks = matches!(last, '?' | '？' | '؟');
         put(12 + usize::from(asks), length);
         let numbers = self.numbers.min(7) as usize;
         put(14, numbers * 2 + usize::from(asks));
-        self.scripts_into(&mut put);
-        self.flags(text, last, &mut put);
-        put(20, (self.letters * 2 / (self.blanks + 1)) as usize);
+        self.scripts_into(letters, &mut put);
+        self.flags(text, last, capitals == 0 && letters > 0, &mut put);
+        put(19, usize::from(self.length > 400 && self.of(b"\n") > 2));
+        put(20, (letters * 2 / (blanks + 1)) as usize);
     }
 
-    fn scripts_into(&self, put: &mut impl FnMut(usize, usize)) {
-        let [ascii, foreign @ ..] = &self.scripts;
-        let ascii = (*ascii).min(self.letters);
+    fn flags(&self, text: &str, last: char, small: bool, put: &mut impl FnMut(usize, usize)) {
+        let first = text.trim_start().chars().next().unwrap_or(' ');
+        let flags = [
+            first.is_lowercase(),
+            small,
+            matches!(last, '.' | '。' | '!' | '।'),
+            matches!(last, ':' | '：' | '='),
+            matches!(last, '}' | ';' | ')' | '`'),
+            last.is_alphanumeric(),
+            self.of(b"`") > 2,
+            self.links,
+            self.announced,
+            self.paragraphs,
+            self.options,
+            self.of(b"$\\") > 0,
+            self.gaps || self.calls,
+            first.is_numeric() || first == '(',
+            first == '"' || first == '“',
+        ];
+        for (at, flag) in flags.into_iter().enumerate() {
+            if flag {
+                put(18, at);
+            }
+        }
+    }
+
+    fn scripts_into(&self, ascii: u32, put: &mut impl FnMut(usize, usize)) {
+        let [_, foreign @ ..] = &self.scripts;
         let sum: u32 = foreign.iter().sum();
         // Signs weigh more than letters: a word has one or two of them.
         let most = foreign
@@ -150,34 +218,6 @@ impl Shape {
         let other = sum - latin;
         let mixed = other * 8 > ascii && ascii > 8 && other > 2;
         put(17, usize::from(mixed) + usize::from(mixed && ascii > other));
-    }
-
-    fn flags(&self, text: &str, last: char, put: &mut impl FnMut(usize, usize)) {
-        let head = text.get(..text.floor_char_boundary(512)).unwrap_or(text);
-        let first = head.trim_start().chars().next().unwrap_or(' ');
-        let flags = [
-            first.is_lowercase(),
-            self.capitals == 0 && self.letters > 0,
-            matches!(last, '.' | '。' | '!' | '।'),
-            matches!(last, ':' | '：' | '='),
-            matches!(last, '}' | ';' | ')' | '`'),
-            last.is_alphanumeric(),
-            head.contains("```"),
-            head.contains("http"),
-            head.contains(":\n"),
-            head.contains("\n\n"),
-            head.contains("A)") || head.contains("A.") || head.contains("(a)"),
-            head.contains("\\frac") || head.contains('$'),
-            head.contains("__") || head.contains("def ") || head.contains("();"),
-            first.is_numeric() || first == '(',
-            first == '"' || first == '“',
-        ];
-        for (at, flag) in flags.into_iter().enumerate() {
-            if flag {
-                put(18, at);
-            }
-        }
-        put(19, usize::from(self.length > 400 && self.lines > 2));
     }
 }
 

@@ -41,6 +41,7 @@ fn step(hash: u32, c: u32) -> u32 {
 }
 
 /// What a character is to the words.
+#[derive(Clone, Copy)]
 enum Class {
     Letter(u32, Script),
     /// A word of its own.
@@ -48,7 +49,6 @@ enum Class {
     Digit,
     Joint,
     Blank,
-    Line,
     Mark(u32),
     Nothing,
 }
@@ -91,11 +91,26 @@ pub fn words(text: &str, words: &mut Vec<Word>, shape: &mut Shape) {
     let mut digits = 0_u32;
     let mut mark = 0_u32;
     for c in text.chars() {
-        let class = class(c);
-        shape.count(c, script_of(&class));
+        let class = match ASCII.get(c as usize) {
+            Some(class) => {
+                shape.ascii(c as u8);
+                *class
+            }
+            None => {
+                let class = beyond_ascii(c);
+                shape.beyond(c, script_of(class));
+                class
+            }
+        };
+        if let Class::Letter(c, _) = class {
+            if digits == 0 {
+                run.letter(c);
+                mark = 0;
+                continue;
+            }
+        }
         if digits > 0 && !matches!(class, Class::Digit) {
-            words.push(single(0x0100_0000 + digits.min(6)));
-            shape.numbers += 1;
+            words.push(number(digits, shape));
             digits = 0;
         }
         let before = std::mem::take(&mut mark);
@@ -109,12 +124,8 @@ pub fn words(text: &str, words: &mut Vec<Word>, shape: &mut Shape) {
                 run.end(words);
                 words.push(single(c));
             }
-            Class::Line | Class::Mark(_) => {
+            Class::Mark(sign) => {
                 run.end(words);
-                let sign = match class {
-                    Class::Mark(sign) => sign,
-                    _ => u32::from(b'\n'),
-                };
                 if sign != before {
                     words.push(single(sign));
                 }
@@ -123,10 +134,15 @@ pub fn words(text: &str, words: &mut Vec<Word>, shape: &mut Shape) {
         }
     }
     if digits > 0 {
-        words.push(single(0x0100_0000 + digits.min(6)));
-        shape.numbers += 1;
+        words.push(number(digits, shape));
     }
     run.end(words);
+}
+
+/// A number, by how many digits it has.
+fn number(digits: u32, shape: &mut Shape) -> Word {
+    shape.numbers += 1;
+    single(0x0100_0000 + digits.min(6))
 }
 
 fn single(sign: u32) -> Word {
@@ -137,25 +153,36 @@ fn single(sign: u32) -> Word {
     }
 }
 
-fn script_of(class: &Class) -> Script {
+fn script_of(class: Class) -> Script {
     match class {
-        Class::Letter(_, script) | Class::Sign(_, script) => *script,
+        Class::Letter(_, script) | Class::Sign(_, script) => script,
         _ => Script::Ascii,
     }
 }
 
-fn class(c: char) -> Class {
-    match c {
-        'a'..='z' => Class::Letter(u32::from(c), Script::Ascii),
-        'A'..='Z' => Class::Letter(u32::from(c) | 0x20, Script::Ascii),
-        '0'..='9' => Class::Digit,
-        ' ' | '\t' | '\r' => Class::Blank,
-        '\n' => Class::Line,
-        '\'' => Class::Joint,
-        '\0'..='\x7f' => Class::Mark(u32::from(c)),
-        _ => beyond_ascii(c),
+/// What each ASCII character is.
+static ASCII: [Class; 128] = {
+    let mut table = [Class::Blank; 128];
+    let mut code = 0_u8;
+    while code < 128 {
+        #[expect(
+            clippy::indexing_slicing,
+            reason = "below 128, and done by the compiler"
+        )]
+        {
+            table[code as usize] = match code {
+                b'a'..=b'z' => Class::Letter(code as u32, Script::Ascii),
+                b'A'..=b'Z' => Class::Letter(code as u32 | 0x20, Script::Ascii),
+                b'0'..=b'9' => Class::Digit,
+                b' ' | b'\t' | b'\r' => Class::Blank,
+                b'\'' => Class::Joint,
+                _ => Class::Mark(code as u32),
+            };
+        }
+        code += 1;
     }
-}
+    table
+};
 
 /// Full-width and typographic marks count as their ASCII ones.
 fn beyond_ascii(c: char) -> Class {
