@@ -159,7 +159,7 @@ fn is_address(text: Text<'_>, start: usize, chain: &[u8], floor: usize) -> bool 
     let first = groups.first().copied().unwrap_or(0);
     let special = first & 0xffc0 == 0xfe80 || first & 0xff00 == 0xff00 || first & 0xfe00 == 0xfc00;
     // A ratio has eight numbers too, but small ones.
-    let written = chain.len() - 7;
+    let written = chain.len().saturating_sub(7);
     let letters = chain.iter().any(u8::is_ascii_alphabetic);
     let whole = count == 8 && gaps == 0 && pairs < 8 && written >= if letters { 14 } else { 22 };
     let global = (0x2000..0x4000).contains(&first) && !chain.starts_with(b":");

@@ -26,7 +26,10 @@ pub(super) fn read(text: Text<'_>, start: usize, end: usize, floor: usize) -> Fo
             }
         }
     }
-    by_words(text, start, end, floor, hangs || joined)
+    if hangs || text.at(end) == b'_' {
+        return None;
+    }
+    by_words(text, start, end, floor, joined)
 }
 
 /// Kinds whose form few other things have.
@@ -206,7 +209,8 @@ fn is_resident(token: &[u8]) -> bool {
 fn by_words(text: Text<'_>, start: usize, end: usize, floor: usize, joined: bool) -> Found {
     let token = text.part(start, end);
     let digits = token.iter().filter(|byte| byte.is_ascii_digit()).count();
-    if !(6..=18).contains(&token.len()) || digits == 0 || joined {
+    let shortest = if joined { 4 } else { 6 };
+    if !(shortest..=18).contains(&token.len()) || digits == 0 {
         return None;
     }
     let hex = token.iter().all(u8::is_ascii_hexdigit) && token.len() > 10;
@@ -222,7 +226,12 @@ fn by_words(text: Text<'_>, start: usize, end: usize, floor: usize, joined: bool
     let few = token.len() == 9 && (digits >= 2 || !token.iter().any(vowel));
     let letters = token.len() - digits;
     let size = letters == 1 && matches!(token.get(token.len() / 2), Some(b'x' | b'X'));
-    if hex || mixed || literal || size || (digits < 4 && (!few || has(u8::is_ascii_lowercase))) {
+    if hex
+        || mixed
+        || literal
+        || size
+        || (digits < 4 && !joined && (!few || has(u8::is_ascii_lowercase)))
+    {
         return None;
     }
     let said = cue::before(text, start, floor);
@@ -230,6 +239,17 @@ fn by_words(text: Text<'_>, start: usize, end: usize, floor: usize, joined: bool
         return None;
     }
     let driving = said.before.any(Cues::DRIVE) && said.before.any(Cues::LICENCE);
+    if joined && !driving {
+        return None;
+    }
+    // "D123-4567-8901", of which only the first part is given.
+    let end = match joined {
+        true => text.run(end, 16, |byte| byte.is_ascii_digit() || byte == b'-'),
+        false => end,
+    };
+    if is_word(text.at(end)) || text.before(end) == b'-' {
+        return None;
+    }
     if driving && !said.last.any(Cues::PASSPORT) {
         return Some((Kind::DrivingLicence, start, end));
     }

@@ -59,6 +59,17 @@ pub(super) struct Context {
     pub(super) last: Cues,
 }
 
+impl Context {
+    /// The same, as if that were the last word.
+    pub(super) const fn with(self, cue: Cues) -> Self {
+        Self {
+            before: self.before.or(cue),
+            near: self.near.or(cue),
+            last: cue,
+        }
+    }
+}
+
 /// What is said before a place, not looking before `floor`.
 pub(super) fn before(text: Text<'_>, place: usize, floor: usize) -> Context {
     let start = place.saturating_sub(BEFORE).max(floor).min(place);

@@ -84,7 +84,7 @@ pub(super) fn is_my_number(digits: &[u8]) -> bool {
 }
 
 pub(super) fn is_sin(digits: &[u8]) -> bool {
-    !matches!(number(digits, 0, 1), 0 | 8) && luhn(digits)
+    number(digits, 0, 1) != 8 && luhn(digits)
 }
 
 pub(super) fn is_tfn(digits: &[u8]) -> bool {

@@ -69,12 +69,29 @@ pub(super) struct Cluster<'a> {
     /// The end of an extension (`x123`), which belongs to the last group.
     extension: Option<usize>,
     floor: usize,
+    last: Option<Kind>,
+}
+
+/// So many bytes at most stand between two numbers for which one word is said.
+const AND: usize = 8;
+
+/// The word that goes for the next number too.
+const fn cue_of(kind: Kind) -> Option<Cues> {
+    match kind {
+        Kind::Phone => Some(Cues::PHONE),
+        Kind::PaymentCard => Some(Cues::CARD),
+        Kind::UsSsn => Some(Cues::SSN),
+        Kind::Passport => Some(Cues::PASSPORT),
+        _ => None,
+    }
 }
 
 /// What is said before the numbers that start with a group, once it is read.
 #[derive(Debug)]
 struct Said {
     floor: usize,
+    /// What was found last, up to the floor.
+    last: Option<Kind>,
     told: OnceCell<Context>,
 }
 
@@ -119,7 +136,15 @@ impl Window<'_> {
 
     /// What is said before it, which is read when it is first asked for.
     pub(super) fn said(&self) -> Context {
-        let read = || cue::before(self.text, self.start(), self.said.floor);
+        let read = || {
+            let said = cue::before(self.text, self.start(), self.said.floor);
+            // "Call 030 1234567 or 0171 2345678": the word is said once.
+            let near = self.start() <= self.said.floor + AND;
+            match self.said.last.filter(|_| near).and_then(cue_of) {
+                Some(cue) if said.last.is_empty() => said.with(cue),
+                _ => said,
+            }
+        };
         *self.said.told.get_or_init(read)
     }
 
@@ -170,6 +195,7 @@ pub(super) fn read(
     text: Text<'_>,
     start: usize,
     floor: usize,
+    last: Option<Kind>,
     found: &mut impl FnMut(Kind, usize, usize),
 ) -> usize {
     let mut cluster = Cluster {
@@ -182,6 +208,7 @@ pub(super) fn read(
         next: start,
         extension: None,
         floor,
+        last,
     };
     cluster.gather(start);
     if cluster.total() >= FEWEST {
@@ -288,7 +315,13 @@ impl<'a> Cluster<'a> {
                 Left::OnCue
             };
         }
-        if before == b',' && second.is_ascii_digit() {
+        // "1,234,567", but not the fields of a table.
+        let three = self.count == 1
+            && self
+                .groups
+                .first()
+                .is_some_and(|first| first.end == start + 3);
+        if before == b',' && second.is_ascii_digit() && three {
             return Left::Bound;
         }
         Left::Free
@@ -296,7 +329,7 @@ impl<'a> Cluster<'a> {
 
     fn offer(&self, found: &mut impl FnMut(Kind, usize, usize)) {
         let groups = self.groups.get(..self.count).unwrap_or_default();
-        let mut floor = self.floor;
+        let (mut floor, mut last) = (self.floor, self.last);
         let mut from = 0;
         while let Some(group) = groups.get(from) {
             let free = from == 0 || group.between == Between::Space;
@@ -306,13 +339,13 @@ impl<'a> Cluster<'a> {
                 return;
             }
             let hit = match starts_free {
-                true => self.starting_at(from, floor),
+                true => self.starting_at(from, floor, last),
                 false => None,
             };
             match hit {
                 Some((kind, start, end, until)) => {
                     found(kind, start, end);
-                    floor = end;
+                    (floor, last) = (end, Some(kind));
                     from = until;
                 }
                 None => from += 1,
@@ -321,11 +354,17 @@ impl<'a> Cluster<'a> {
     }
 
     /// The longest number that starts with a group.
-    fn starting_at(&self, from: usize, floor: usize) -> Option<(Kind, usize, usize, usize)> {
+    fn starting_at(
+        &self,
+        from: usize,
+        floor: usize,
+        last_kind: Option<Kind>,
+    ) -> Option<(Kind, usize, usize, usize)> {
         let groups = self.groups.get(..self.count)?;
         let first = groups.get(from)?;
         let said = Said {
             floor,
+            last: last_kind,
             told: OnceCell::new(),
         };
         for needs_words in [false, true] {

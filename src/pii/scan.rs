@@ -29,6 +29,7 @@ pub(super) fn run(bytes: &[u8], found: &mut impl FnMut(Kind, usize, usize)) {
     let mut pass = Pass {
         text: Text(bytes),
         floor: 0,
+        last: None,
         found,
     };
     let mut place = 0;
@@ -47,6 +48,8 @@ struct Pass<'a, F> {
     text: Text<'a>,
     /// The end of the last thing found.
     floor: usize,
+    /// What it was.
+    last: Option<Kind>,
     found: &'a mut F,
 }
 
@@ -82,6 +85,7 @@ impl<F: FnMut(Kind, usize, usize)> Pass<'_, F> {
         }
         (self.found)(kind, start, end);
         self.floor = end;
+        self.last = Some(kind);
         Some(end)
     }
 
@@ -170,12 +174,14 @@ impl<F: FnMut(Kind, usize, usize)> Pass<'_, F> {
         if length < number::FEWEST && !number::goes_on(text, end) {
             return end;
         }
-        let last = &mut self.floor;
+        let (last, known) = (&mut self.floor, &mut self.last);
         let told = &mut self.found;
-        number::read(text, place, floor, &mut |kind, start, end| {
+        let before = *known;
+        number::read(text, place, floor, before, &mut |kind, start, end| {
             if start >= *last {
                 told(kind, start, end);
                 *last = end;
+                *known = Some(kind);
             }
         })
     }
@@ -222,7 +228,8 @@ impl<F: FnMut(Kind, usize, usize)> Pass<'_, F> {
                 return end;
             }
         }
-        if end - start < 6 {
+        let dashed = text.at(end) == b'-' && text.at(end + 1).is_ascii_digit() && end - start >= 4;
+        if end - start < 6 && !dashed {
             return end;
         }
         let hit =

@@ -283,6 +283,11 @@ pub(super) fn by_form(text: Text<'_>, start: usize, end: usize) -> Found {
     };
     let known = (token.len() == 34 && token.starts_with(b"SK") && hex(2))
         || ((36..=38).contains(&token.len()) && token.starts_with(b"dapi") && hex(4));
+    // A web hook of Slack: "hooks.slack.com/services/T.../B.../...".
+    if token.starts_with(b"T") && text.part(start.saturating_sub(9), start) == b"services/" {
+        let stop = text.run(start, 96, |byte| is_word(byte) || byte == b'/');
+        return (stop - start >= 40).then_some((Kind::ApiKey, start, stop));
+    }
     (known && symbols(token) >= 9).then_some((Kind::ApiKey, start, end))
 }
 
@@ -376,9 +381,12 @@ fn is_drawn(value: &[u8]) -> bool {
     });
     let mixed =
         upper >= 2 && lower >= 2 && digits >= 3 && turns.count() >= 4 && symbols(value) >= 14;
+    // What is written in base 64 may have few digits.
+    let sign = |byte: &u8| matches!(byte, b'/' | b'+');
+    let coded = value.len() == 40 && value.iter().any(sign) && upper >= 8 && lower >= 8;
     let hex = value.len() >= 32
         && value.iter().all(u8::is_ascii_hexdigit)
         && digits >= 6
         && symbols(value) >= 10;
-    (mixed || hex) && !is_placeholder(value)
+    (mixed || coded || hex) && !is_placeholder(value)
 }
