@@ -46,13 +46,22 @@ fn what_can_be_learned_is_installed() {
     let poem = "Write a poem about the sea";
     let before = shipped().judge(poem, &mut Scratch::default());
     assert_eq!(judged(poem).confidence, before.confidence);
-    // Half of these prompts are at or above the middle.
+    // Half of these prompts are at or above the middle; many are of one score.
     let threshold = model.quantiles().threshold(0.5);
-    let above = labels
+    let mut scratch = Scratch::default();
+    let scores = labels
         .iter()
-        .filter(|row| model.judge(&row.prompt, &mut Scratch::default()).score >= threshold);
-    let share = above.count() as f32 / 600.0;
-    assert!((share - 0.5).abs() < 0.03, "{share}");
+        .map(|row| model.judge(&row.prompt, &mut scratch).score);
+    let scores: Vec<f32> = scores.collect();
+    let share = |above: fn(&f32, &f32) -> bool| {
+        scores
+            .iter()
+            .filter(|score| above(score, &threshold))
+            .count() as f32
+            / 600.0
+    };
+    let (above, at_or_above) = (share(f32::gt), share(f32::ge));
+    assert!(above < 0.52 && at_or_above > 0.48, "{above} {at_or_above}");
 }
 
 #[test]

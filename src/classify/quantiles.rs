@@ -57,7 +57,7 @@ const REACH: f32 = 8.0;
 /// What the shipped quantiles weigh, in requests.
 const PRIOR: u32 = 1_000;
 /// At this weight all cells are halved: what a route was asked before fades.
-const FULL: u32 = 16_384;
+const FULL: u32 = 8_192;
 
 /// A histogram of the scores of one route, shared by all threads without a lock.
 ///
@@ -93,7 +93,7 @@ impl Sketch {
         if self.weight.fetch_add(1, Ordering::Relaxed) + 1 == FULL {
             let mut left = 0;
             for cell in &self.cells {
-                let half = cell.load(Ordering::Relaxed) / 2;
+                let half = cell.load(Ordering::Relaxed).div_ceil(2);
                 cell.fetch_sub(half, Ordering::Relaxed);
                 left += cell.load(Ordering::Relaxed);
             }
@@ -106,11 +106,10 @@ impl Sketch {
     #[must_use]
     pub fn threshold(&self, strong_share: f32) -> f32 {
         let share = strong_share.clamp(0.0, 1.0);
-        let counts: Vec<u32> = self
+        let counts = self
             .cells
-            .iter()
-            .map(|cell| cell.load(Ordering::Relaxed))
-            .collect();
+            .each_ref()
+            .map(|cell| cell.load(Ordering::Relaxed));
         let sum: u64 = counts.iter().map(|count| u64::from(*count)).sum();
         let mut wanted = share * sum as f32;
         for (at, count) in counts.iter().enumerate().rev() {

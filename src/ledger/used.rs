@@ -101,7 +101,11 @@ impl View<'_> {
         for ((first, last), time) in [((0, windows), &end), ((windows, fine), &of_hour)] {
             let hours = format!("hour >= {first} AND hour < {last} AND hour NOT IN ({folded})");
             self.tell(&read, &rolled_up(&hours, time), &[], &mut tell)?;
-            self.presume(&read, &presumed(&hours, time, "sent + recovered"), &mut tell)?;
+            self.presume(
+                &read,
+                &presumed(&hours, time, "sent + recovered"),
+                &mut tell,
+            )?;
         }
         let single_hours = format!("(hour >= {fine} OR hour IN ({folded}))");
         let later = presumed(&single_hours, &of_hour, "recovered");

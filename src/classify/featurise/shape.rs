@@ -114,10 +114,8 @@ impl Shape {
             }
             _ => {}
         }
-        if script != Script::Ascii {
-            if let Some(count) = self.scripts.get_mut(script as usize) {
-                *count += 1;
-            }
+        if let Some(count) = self.scripts.get_mut(script as usize) {
+            *count += u32::from(script != Script::Ascii);
         }
     }
 

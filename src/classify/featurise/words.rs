@@ -102,12 +102,10 @@ pub fn words(text: &str, words: &mut Vec<Word>, shape: &mut Shape) {
                 class
             }
         };
-        if let Class::Letter(c, _) = class {
-            if digits == 0 {
-                run.letter(c);
-                mark = 0;
-                continue;
-            }
+        if let (Class::Letter(c, _), 0) = (class, digits) {
+            run.letter(c);
+            mark = 0;
+            continue;
         }
         if digits > 0 && !matches!(class, Class::Digit) {
             words.push(number(digits, shape));

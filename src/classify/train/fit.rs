@@ -108,6 +108,7 @@ impl<const N: usize> Fitted<N> {
 #[must_use]
 pub fn fit<const N: usize>(examples: &[Example], course: &Course) -> Fitted<N> {
     let mut fitted = Fitted::zero();
+    #[expect(clippy::useless_vec, reason = "a megabyte is too much for the stack")]
     let mut squares = vec![[1e-3_f32; N]; ROWS];
     let mut bias_squares = [1e-3_f32; N];
     let mut draws = Draws(course.seed);
