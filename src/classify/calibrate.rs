@@ -286,8 +286,8 @@ fn compared(rows: &[Row], scores: &[f32]) -> Option<(Routing, bool, String)> {
     Some((figures, over_random > 0.0 && over_length > 0.0, text))
 }
 
-/// The lower end of the interval of how much the one orders better than the other: both are measured
-/// on the same draws, since `interval` draws the same every time.
+/// The lower end of the interval of how much the one orders better than the other, both measured on the
+/// same draws.
 fn paired(one: &[Routed], other: &[Routed]) -> Option<f32> {
     let both: Vec<(Routed, Routed)> = one.iter().copied().zip(other.iter().copied()).collect();
     let mut draws = super::steady::Draws(0xb007);
@@ -314,81 +314,79 @@ fn installed(
     scores: &[f32],
     report: &str,
 ) -> Model {
-    let head = head(rows, None);
     let [shipped, fitted] = widths;
-    let (keep, add) = ((1.0 - share) / shipped, share / fitted);
+    let keep = (1.0 - share) / shipped;
+    let mut refitted = with_head(model, &head(rows, None), keep, share / fitted);
+    let outcomes: Vec<(f32, f32)> = rows
+        .iter()
+        .zip(scores)
+        .map(|(row, score)| {
+            let worse = row.of.strong > row.of.weak + 1e-6;
+            (*score, f32::from(u8::from(worse)))
+        })
+        .collect();
+    let [slope, offset] = platt(&outcomes);
+    refitted.parameters.calibration = [slope, offset];
+    let stated: Vec<(f32, f32)> = outcomes
+        .iter()
+        .map(|(score, outcome)| (sigmoid(slope * score + offset), *outcome))
+        .collect();
+    refitted.header.sources.push(weights::Source {
+        name: "own_labels".to_owned(),
+        licence: "own".to_owned(),
+        used_for: "difficulty".to_owned(),
+        rows: rows.len(),
+    });
+    refitted.header.evaluation = json!({
+        "shipped": model.header.evaluation,
+        "calibrated": report,
+        "calibration": reliability(&stated),
+    });
+    requantiled(&refitted, rows.iter().map(|row| row.of.prompt.as_str()))
+}
+
+/// A model whose score is `keep` times the old one and `add` times the head's gain.
+fn with_head(model: &Model, head: &Fitted<2>, keep: f32, add: f32) -> Model {
     let old = &model.parameters;
-    let mut parameters = old.clone();
-    let scale = old.scales.get(GAIN).copied().unwrap_or(0.0) * old.score.gain * keep;
+    let of = |values: &[f32; OUTPUTS]| values.get(GAIN).copied().unwrap_or(0.0);
+    let old_gain = old.score.gain * keep;
+    let scale = of(&old.scales) * old_gain;
     let joined: Vec<f32> = model
         .rows
         .iter()
         .zip(&head.rows)
         .map(|(row, [gain, _])| f32::from(row.get(GAIN).copied().unwrap_or(0)) * scale + gain * add)
         .collect();
-    let step = joined
+    let most = joined
         .iter()
-        .fold(0.0_f32, |most, weight| most.max(weight.abs()))
-        / 127.0;
-    let step = step.max(f32::MIN_POSITIVE);
-    let mut table = model.rows.clone();
-    for (row, weight) in table.iter_mut().zip(&joined) {
+        .fold(0.0_f32, |most, weight| most.max(weight.abs()));
+    let step = (most / 127.0).max(f32::MIN_POSITIVE);
+    let mut rows = model.rows.clone();
+    for (row, weight) in rows.iter_mut().zip(&joined) {
         if let Some(lane) = row.get_mut(GAIN) {
             *lane = (weight / step).round() as i8;
         }
     }
-    let bias = old.biases.get(GAIN).copied().unwrap_or(0.0) * old.score.gain * keep;
-    let set = |values: &mut [f32; OUTPUTS], value: f32| {
-        if let Some(slot) = values.get_mut(GAIN) {
-            *slot = value;
-        }
-    };
-    set(&mut parameters.scales, step);
-    set(
-        &mut parameters.biases,
-        bias + head.biases.first().copied().unwrap_or(0.0) * add,
-    );
+    let [bias, _] = head.biases;
+    let mut parameters = old.clone();
+    if let Some(slot) = parameters.scales.get_mut(GAIN) {
+        *slot = step;
+    }
+    if let Some(slot) = parameters.biases.get_mut(GAIN) {
+        *slot = of(&old.biases) * old_gain + bias * add;
+    }
     parameters.score.gain = 1.0;
     parameters.score.weak_fails *= keep;
     parameters.score.length *= keep;
     for kind in &mut parameters.score.kinds {
         *kind *= keep;
     }
-    let outcomes: Vec<(f32, f32)> = rows
-        .iter()
-        .zip(scores)
-        .map(|(row, score)| {
-            (
-                *score,
-                f32::from(u8::from(row.of.strong > row.of.weak + 1e-6)),
-            )
-        })
-        .collect();
-    parameters.calibration = platt(&outcomes);
-    let [slope, offset] = parameters.calibration;
-    let stated: Vec<(f32, f32)> = outcomes
-        .iter()
-        .map(|(score, outcome)| (sigmoid(slope * score + offset), *outcome))
-        .collect();
-    let mut header = model.header.clone();
-    header.sources.push(weights::Source {
-        name: "own_labels".to_owned(),
-        licence: "own".to_owned(),
-        used_for: "difficulty".to_owned(),
-        rows: rows.len(),
-    });
-    header.evaluation = json!({
-        "shipped": header.evaluation,
-        "calibrated": report,
-        "calibration": reliability(&stated),
-    });
-    let refitted = Model {
-        rows: table,
+    Model {
+        rows,
         parameters,
         quantiles: model.quantiles.clone(),
-        header,
-    };
-    requantiled(&refitted, rows.iter().map(|row| row.of.prompt.as_str()))
+        header: model.header.clone(),
+    }
 }
 
 #[cfg(test)]
