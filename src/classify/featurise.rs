@@ -99,11 +99,12 @@ fn ends(text: &str) -> (&str, &str) {
     if text.len() <= 2 * WINDOW {
         return (text, "");
     }
-    let head = text.floor_char_boundary(WINDOW);
-    let tail = text.ceil_char_boundary(text.len() - WINDOW);
+    let whole = |at: &usize| text.is_char_boundary(*at);
+    let head = (0..=WINDOW).rev().find(whole).unwrap_or(0);
+    let tail = (text.len() - WINDOW..text.len()).find(whole);
     (
         text.get(..head).unwrap_or_default(),
-        text.get(tail..).unwrap_or_default(),
+        text.get(tail.unwrap_or(text.len())..).unwrap_or_default(),
     )
 }
 

@@ -3,7 +3,7 @@
 //! Promises: the same text gives the same bits on every machine, no text makes it panic, and nothing
 //! is allocated beyond the scratch.
 
-use super::featurise::{self, GROUPS, Group, ROWS, Scratch, Sink};
+use super::featurise::{self, GROUPS, Group, Scratch, Sink};
 use super::judgement::{Judgement, Kind};
 use super::quantiles::Quantiles;
 use super::steady::{exp, sigmoid};

@@ -1,5 +1,5 @@
 use super::*;
-use crate::classify::featurise::{Group, WINDOW, featurise};
+use crate::classify::featurise::{Group, ROWS, WINDOW, featurise};
 use proptest::prelude::*;
 
 fn model() -> Arc<Model> {

@@ -122,7 +122,7 @@ pub fn fit<const N: usize>(examples: &[Example], course: &Course) -> Fitted<N> {
             let Some(example) = examples.get(*at) else {
                 continue;
             };
-            let salt = draws.next() as u32;
+            let salt = draws.draw() as u32;
             let keep = |row: u32| {
                 row.wrapping_mul(0x9e37_79b1)
                     .rotate_left(15)
