@@ -42,9 +42,9 @@ fn main() {
     for (name, text) in [("English", ENGLISH), ("many", MANY)] {
         for size in [64, 256, 1024, 2048, 16_384, 262_144] {
             let long = text.repeat(size / text.len() + 2);
-            let prompt = long
-                .get(..long.floor_char_boundary(size))
-                .unwrap_or_default();
+            let whole = |at: &usize| long.is_char_boundary(*at);
+            let end = (0..=size).rev().find(whole).unwrap_or(0);
+            let prompt = long.get(..end).unwrap_or_default();
             let judge = best(100, || {
                 black_box(model.judge(black_box(prompt), &mut scratch));
             });

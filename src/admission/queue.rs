@@ -112,7 +112,8 @@ impl<T> Queue<T> {
         let mut waiting = waiting.filter(|(_, class)| !class.order.is_empty());
         let is_lower = (self.turns + 1) % LOWER_EVERY == 0;
         let (place, _) = match is_lower {
-            true => waiting.max_by_key(|(_, class)| class.passed),
+            // Of equals, the higher one.
+            true => waiting.rev().max_by_key(|(_, class)| class.passed),
             false => waiting.next(),
         }?;
         self.turns += 1;

@@ -31,10 +31,44 @@ pub struct Accounting {
     ledger_errors: IntGauge,
     ledger_refused: IntGauge,
     clock: Gauge,
-    store_up: IntGaugeVec,
-    store_losses: IntGaugeVec,
-    store_untold: IntGaugeVec,
-    store_leases: IntGaugeVec,
+    store: Store,
+}
+
+/// The link to what a fleet shares.
+#[derive(Debug, Clone)]
+struct Store {
+    up: IntGaugeVec,
+    losses: IntGaugeVec,
+    untold: IntGaugeVec,
+    leases: IntGaugeVec,
+}
+
+impl Store {
+    fn declare(declare: &Declare) -> Result<Self, Error> {
+        Ok(Self {
+            up: declare.gauges(
+                "tollgate_state_store_up",
+                "Whether limits are decided with the shared store (1), or without it until it \
+                 answers again (0). Absent where none is shared.",
+                &[],
+            )?,
+            losses: declare.gauges(
+                "tollgate_state_store_losses",
+                "How often the shared store stopped being asked since the start.",
+                &[],
+            )?,
+            untold: declare.gauges(
+                "tollgate_state_store_untold_changes",
+                "Changes of counters that the shared store has not been told of.",
+                &[],
+            )?,
+            leases: declare.gauges(
+                "tollgate_state_store_leases",
+                "Hard limits' counters of which this gateway may spend a share without the store.",
+                &[],
+            )?,
+        })
+    }
 }
 
 impl Accounting {
@@ -109,27 +143,7 @@ impl Accounting {
                 "tollgate_clock_offset_seconds",
                 "How far the clock of budgets is ahead of the machine's, which somebody set.",
             )?,
-            store_up: declare.gauges(
-                "tollgate_state_store_up",
-                "Whether limits are decided with the shared store (1), or without it until it \
-                 answers again (0). Absent where none is shared.",
-                &[],
-            )?,
-            store_losses: declare.gauges(
-                "tollgate_state_store_losses",
-                "How often the shared store stopped being asked since the start.",
-                &[],
-            )?,
-            store_untold: declare.gauges(
-                "tollgate_state_store_untold_changes",
-                "Changes of counters that the shared store has not been told of.",
-                &[],
-            )?,
-            store_leases: declare.gauges(
-                "tollgate_state_store_leases",
-                "Hard limits' counters of which this gateway may spend a share without the store.",
-                &[],
-            )?,
+            store: Store::declare(declare)?,
         })
     }
 
@@ -221,10 +235,10 @@ impl Accounting {
     /// Makes the gauges of the shared store what they are now.
     pub fn look_at_store(&self, store: &Condition) {
         for (gauge, value) in [
-            (&self.store_up, u64::from(store.is_linked)),
-            (&self.store_losses, store.losses),
-            (&self.store_untold, store.untold as u64),
-            (&self.store_leases, store.leases as u64),
+            (&self.store.up, u64::from(store.is_linked)),
+            (&self.store.losses, store.losses),
+            (&self.store.untold, store.untold as u64),
+            (&self.store.leases, store.leases as u64),
         ] {
             with(gauge, &[], |gauge| gauge.set(signed(value)));
         }
