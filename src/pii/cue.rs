@@ -119,10 +119,16 @@ const LONGEST: usize = 48;
 /// Calls with each word, lower-cased, and where it ends, while told to go on.
 fn each_word(part: &[u8], mut tell: impl FnMut(&[u8], usize) -> bool) {
     let mut start = None;
-    let (mut last, mut command) = (0_u8, false);
+    let (mut last, mut command, mut sign) = (0_u8, false, 0);
     let ends = part.iter().copied().chain([b' ']).enumerate();
     for (place, byte) in ends {
-        let letter = byte.is_ascii_alphabetic() || byte >= 0x80;
+        // Signs of Latin-1, punctuation of all scripts, and forms of full width, byte by byte.
+        sign = match (byte, part.get(place + 1)) {
+            (0xc2, _) => 2,
+            (0xe2 | 0xef, _) | (0xe3, Some(0x80)) => 3,
+            _ => usize::saturating_sub(sign, 1),
+        };
+        let letter = byte.is_ascii_alphabetic() || (byte >= 0x80 && sign == 0);
         // Not in "iPhone", which is no phone number.
         let turns = byte.is_ascii_uppercase() && last.is_ascii_lowercase();
         if let Some(from) = start

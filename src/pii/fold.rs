@@ -68,7 +68,8 @@ fn hides(text: &[u8], place: usize) -> bool {
     match fold(rest) {
         Fold::Keep => false,
         Fold::To(byte, _) if is_word(byte) || byte == b'@' => true,
-        Fold::To(b'-' | b' ', length) => {
+        Fold::To(b' ', length) => beside(place.wrapping_sub(1)) || beside(place + length),
+        Fold::To(b'-', length) => {
             let digit = |place: usize| text.get(place).is_some_and(u8::is_ascii_digit);
             digit(place.wrapping_sub(1)) || digit(place + length)
         }

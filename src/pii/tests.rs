@@ -94,6 +94,7 @@ fn telephone_numbers_by_words_in_many_languages() {
             "電話番号は⟦03-1234-5678⟧です",
             "제 전화번호는 ⟦010-1234-5678⟧ 입니다",
             "मेरा फोन नंबर ⟦98765 43210⟧ है",
+            "\u{a0}tel\u{a0}: “phone” ⟦036217178⟧",
             "{\"phoneNumber\": \"⟦5551234567⟧\"}",
             "⟦042 078 6381⟧ office",
             "tel.⟦0171 2345678⟧",
@@ -597,13 +598,14 @@ proptest! {
     }
 
     #[test]
-    fn texts_apart_by_a_paragraph_are_read_apart(one in texts(), other in texts()) {
+    fn texts_apart_by_a_paragraph_are_read_apart(mut one in texts(), mut other in texts()) {
+        // Whether disguises are looked for is decided for a text as a whole.
+        one.retain(|letter| letter.is_ascii());
+        other.retain(|letter| letter.is_ascii());
         // Words reach 64 bytes ahead, so that the gap is longer.
         let gap = format!("\n{}\n", "~ ".repeat(60));
         let mut apart = scan(one.as_bytes());
         apart.merge(&scan(other.as_bytes()));
-        let folds = |text: &str| !text.is_ascii();
-        prop_assume!(folds(&one) == folds(&other));
         let together = scan(format!("{one}{gap}{other}").as_bytes());
         prop_assert_eq!(together, apart);
     }
