@@ -98,9 +98,9 @@ fn is_dni(token: &[u8]) -> bool {
         b'0'..=b'9' => Some(byte - b'0'),
         _ => None,
     });
-    let number = digits.fold(Some(0_usize), |sum, digit| {
-        Some(sum? * 10 + usize::from(digit?))
-    });
+    let number = digits
+        .into_iter()
+        .try_fold(0_usize, |sum, digit| Some(sum * 10 + usize::from(digit?)));
     number.is_some_and(|number| LETTERS.get(number % 23) == token.last())
 }
 
@@ -190,7 +190,7 @@ fn is_curp(token: &[u8]) -> bool {
         && matches!(token.get(10), Some(b'H' | b'M' | b'X'))
         && token
             .get(6..8)
-            .is_some_and(|month| (*b"01"..=*b"12").contains(&[month[0], month[1]]))
+            .is_some_and(|month| (&b"01"[..]..=&b"12"[..]).contains(&month))
 }
 
 /// A Chinese identity number whose check is X.
@@ -214,7 +214,7 @@ fn by_words(text: Text<'_>, start: usize, end: usize, floor: usize, joined: bool
         return None;
     }
     let hex = token.iter().all(u8::is_ascii_hexdigit) && token.len() > 10;
-    let has = |of: fn(&u8) -> bool| token.iter().any(|byte| of(byte));
+    let has = |of: fn(&u8) -> bool| token.iter().any(of);
     let mixed = has(u8::is_ascii_lowercase) && has(u8::is_ascii_uppercase);
     // Literals of programs: "0x8803", "1792u32".
     let literal = token.starts_with(b"0x")
@@ -288,7 +288,9 @@ pub(super) fn hetu(text: Text<'_>, start: usize) -> Found {
         .iter()
         .chain(text.part(start + 7, start + 10));
     let number = number.map(|byte| byte.is_ascii_digit().then(|| u32::from(byte - b'0')));
-    let number = number.fold(Some(0), |sum: Option<u32>, digit| Some(sum? * 10 + digit?))?;
+    let number = number
+        .into_iter()
+        .try_fold(0_u32, |sum, digit| Some(sum * 10 + digit?))?;
     let (day, month) = (number / 10_000_000, number / 100_000 % 100);
     let check = LETTERS.get(usize::try_from(number % 31).unwrap_or(0))?;
     (super::check::day_of_month(month, day)

@@ -166,7 +166,7 @@ fn password(text: Text<'_>, place: usize, floor: usize) -> Option<(Kind, usize, 
     let colon = authority.iter().position(|byte| *byte == b':');
     let colon = colon.filter(|colon| *colon > 0)?;
     let secret = authority.get(colon + 1..)?;
-    let has = |of: fn(&u8) -> bool| secret.iter().any(|byte| of(byte));
+    let has = |of: fn(&u8) -> bool| secret.iter().any(of);
     let drawn =
         has(u8::is_ascii_digit) || (has(u8::is_ascii_uppercase) && has(u8::is_ascii_lowercase));
     let letters = secret

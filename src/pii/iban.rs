@@ -29,7 +29,7 @@ fn length(country: [u8; 2]) -> Option<usize> {
 }
 
 /// Whether what starts there may be one: two letters of a country and two check digits.
-pub(super) fn may_start(text: Text<'_>, start: usize) -> bool {
+fn may_start(text: Text<'_>, start: usize) -> bool {
     text.at(start).is_ascii_alphabetic()
         && text.at(start + 1).is_ascii_alphabetic()
         && text.at(start + 2).is_ascii_digit()

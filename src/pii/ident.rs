@@ -96,9 +96,7 @@ pub(super) fn strict(window: &Window<'_>) -> Found {
 fn by_word(window: &Window<'_>) -> Option<Kind> {
     let fits = SAID.iter().filter(|row| row.digits == window.digits.len());
     let fits = fits.filter(|row| (row.check)(window.digits));
-    if fits.clone().next().is_none() {
-        return None;
-    }
+    fits.clone().next()?;
     let said = if window.bound {
         window.said().last
     } else {

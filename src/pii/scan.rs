@@ -8,18 +8,25 @@ use super::address::{self, Address};
 use super::kind::Kind;
 use super::text::{Text, is_word};
 use super::{coded, email, iban, number, secret};
+use std::sync::LazyLock;
 
 /// Bytes at which something may be.
-const TRIGGERS: [bool; 256] = {
-    let mut table = [false; 256];
-    let bytes = b"0123456789@%:=-_KSzJG";
-    let mut place = 0;
-    while place < bytes.len() {
-        table[bytes[place] as usize] = true;
-        place += 1;
-    }
-    table
-};
+const fn may_be(byte: u8) -> bool {
+    matches!(
+        byte,
+        b'0'..=b':' | b'@' | b'%' | b'=' | b'-' | b'_' | b'K' | b'S' | b'z' | b'J' | b'G'
+    )
+}
+
+/// The same, looked up.
+static TRIGGERS: LazyLock<[bool; 256]> = LazyLock::new(|| {
+    let mut byte = 0_u8;
+    [(); 256].map(|()| {
+        let is = may_be(byte);
+        byte = byte.wrapping_add(1);
+        is
+    })
+});
 
 /// A word is looked for so far before a digit, in bytes.
 const LONGEST_HEAD: usize = 24;
@@ -32,11 +39,12 @@ pub(super) fn run(bytes: &[u8], found: &mut impl FnMut(Kind, usize, usize)) {
         last: None,
         found,
     };
+    let table = &*TRIGGERS;
     let mut place = 0;
     while let Some(rest) = bytes.get(place..) {
         let next = rest
             .iter()
-            .position(|byte| TRIGGERS.get(usize::from(*byte)).copied().unwrap_or(false));
+            .position(|byte| table.get(usize::from(*byte)).copied().unwrap_or(false));
         let Some(next) = next else {
             return;
         };
@@ -208,25 +216,24 @@ impl<F: FnMut(Kind, usize, usize)> Pass<'_, F> {
         if text.at(end) == b':'
             && end - start <= 4
             && text.part(start, end).iter().all(u8::is_ascii_hexdigit)
+            && let Some(next) = self.hexadecimal(start)
         {
-            if let Some(next) = self.hexadecimal(start) {
-                return next;
-            }
+            return next;
         }
         let hangs = matches!(text.before(start), b'-' | b'.' | b'/')
             && is_word(text.before(start.wrapping_sub(1)));
-        if digit == start + 2 && !hangs && iban::may_start(text, start) {
-            if let Some(end) = self.tell(iban::read(text, start)) {
-                return end;
-            }
+        if digit == start + 2
+            && !hangs
+            && let Some(end) = self.tell(iban::read(text, start))
+        {
+            return end;
         }
         if digit == start
             && end - start >= 4
             && matches!(text.at(start + 6), b'A'..=b'F' | b'U'..=b'Y')
+            && let Some(end) = self.tell(coded::hetu(text, start))
         {
-            if let Some(end) = self.tell(coded::hetu(text, start)) {
-                return end;
-            }
+            return end;
         }
         let dashed = text.at(end) == b'-' && text.at(end + 1).is_ascii_digit() && end - start >= 4;
         if end - start < 6 && !dashed {

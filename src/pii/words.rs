@@ -5,8 +5,10 @@ use std::sync::LazyLock;
 
 const SLOTS: usize = 1024;
 
+type Word = (&'static [u8], Cues);
+
 /// Words by a hash of their ends and length.
-static TABLE: LazyLock<Vec<Vec<(&'static [u8], Cues)>>> = LazyLock::new(|| {
+static TABLE: LazyLock<Vec<Vec<Word>>> = LazyLock::new(|| {
     let mut table = vec![Vec::new(); SLOTS];
     for (cues, words) in WORDS {
         for word in words.split_ascii_whitespace() {
