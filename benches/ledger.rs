@@ -92,6 +92,7 @@ impl Names {
             input_bound: 2_000,
             output_bound: 4_000,
             targets: Arc::default(),
+            decided: None,
         }
     }
 

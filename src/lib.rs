@@ -14,7 +14,10 @@
 //! accept    listener, connection cap, time for the head            server::front
 //! intake    method, path, sizes, key, whole body                   gateway::intake
 //! inspect   one strict pass over the bytes, no copy                chat + wire::json
-//! decide    which targets, in which order: pure                    table + route::decide
+//! describe  what some rule asks for: shape, kind, difficulty,      features + classify, pii
+//!           personal data; counts and names, never a text
+//! decide    which targets, in which order, and why: pure           table + route::{decide,
+//!                                                                  policy, when}
 //! admit     reserve a bound in every limit, write it down          gateway::admit + admission,
 //!           before anything is sent                                ledger, meter
 //! prepare   the bytes as they came, or translated                  gateway::translate
@@ -29,8 +32,8 @@
 //!
 //! # Who knows whom
 //!
-//! `units, error <- {wire, classify} <- {chat, pii} <- {dialect, features} <- identity <- {route, meter,
-//! admission, ledger} <- fetch <- credential <-
+//! `units, error <- {wire, classify} <- {chat, pii} <- {dialect, features} <-
+//! identity <- {route, meter, admission, ledger} <- fetch <- credential <-
 //! table <- gateway <- server, reload <- cli`. `config` is what the operator wrote and
 //! is read by `table`, `telemetry`, `server`, `cli`, `reload` and `drill` (which
 //! copies a part of it for a gateway of its own) only; requests read
@@ -43,6 +46,8 @@
 //! # Invariants
 //!
 //! - A request reads one table, pinned when it arrives.
+//! - What a request may reach is fixed once, by its decision, as
+//!   [`table::Candidates`]: nothing after that adds to it.
 //! - What was inspected is what is forwarded: where both sides speak the same
 //!   format, the model is spliced in and every other byte survives; else one
 //!   canonical conversation stands between them, never a pair of formats.

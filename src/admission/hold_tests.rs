@@ -133,11 +133,11 @@ fn in_no_order_of_three_actors_is_a_budget_overspent() {
     for _ in 0..9 {
         let mut next = HashMap::new();
         for (state, (order, ways)) in front {
-            for who in 0..3 {
+            for (who, beginnings) in BEGINNINGS.iter().enumerate() {
                 let choices = match state.steps[who] {
                     3 => &[][..],
                     2 => &ENDS,
-                    at => &BEGINNINGS[who][at..=at],
+                    at => &beginnings[at..=at],
                 };
                 for step in choices {
                     let mut order = order.clone();

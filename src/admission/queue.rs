@@ -110,7 +110,7 @@ impl<T> Queue<T> {
     pub fn next(&mut self) -> Option<T> {
         let waiting = self.classes.iter().enumerate();
         let mut waiting = waiting.filter(|(_, class)| !class.order.is_empty());
-        let is_lower = (self.turns + 1) % LOWER_EVERY == 0;
+        let is_lower = (self.turns + 1).is_multiple_of(LOWER_EVERY);
         let (place, _) = match is_lower {
             // Of equals, the higher one.
             true => waiting.rev().max_by_key(|(_, class)| class.passed),

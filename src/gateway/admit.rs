@@ -10,7 +10,7 @@ use crate::admission::{Clock, Hold, Limiter, Refusal, Rule, Why};
 use crate::chat::Request;
 use crate::error::{ErrorKind, GatewayError};
 use crate::identity::Principal;
-use crate::ledger::{Intent, Ledger, Need, Targets};
+use crate::ledger::{Decided, Intent, Ledger, Need, Targets};
 use crate::meter::{Price, Size};
 use crate::table::{Candidate, Decision, Target, rules_of_key};
 use crate::units::{Measure, MicroUsd, Moment, Window};
@@ -254,7 +254,22 @@ fn intent((id, targets): (u64, Targets), ctx: &Ctx, bill: &Bill, request: &Reque
         input_bound: reserved.input_tokens,
         output_bound: reserved.output_tokens,
         targets,
+        decided: decided(ctx),
     }
+}
+
+/// Why it goes where it goes, for the ledger.
+fn decided(ctx: &Ctx) -> Option<Decided> {
+    let features = ctx.record.features.as_deref();
+    let features = features.and_then(|known| serde_json::to_string(known).ok());
+    if ctx.record.decision.is_none() && features.is_none() {
+        return None;
+    }
+    Some(Decided {
+        rule: ctx.record.rule.clone(),
+        reason: ctx.record.decision.clone().unwrap_or_default(),
+        features: features.unwrap_or_default().into(),
+    })
 }
 
 /// Whom it may be sent to.

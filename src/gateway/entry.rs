@@ -129,6 +129,7 @@ mod tests {
             input_bound: 3,
             output_bound: 4,
             targets: Arc::default(),
+            decided: None,
         }
     }
 

@@ -155,6 +155,7 @@ fn intent((id, time): (u64, Moment), targets: Targets, bound: u64) -> Intent {
         input_bound: 0,
         output_bound: 0,
         targets,
+        decided: None,
     }
 }
 

@@ -152,6 +152,7 @@ pub(super) struct Book<'c> {
     rollups: Rollups<'c>,
     state: Statement<'c>,
     counts: Counts<'c>,
+    decision: Statement<'c>,
 }
 
 /// `INSERT INTO table (before, usage, after) VALUES (?, ...)`.
@@ -214,6 +215,7 @@ impl<'c> Book<'c> {
                  WHERE id = ?1), ?2, ?3, ?4, ?5, ?6, ?7, ?8",
             )?,
             counts: Counts::new(connection)?,
+            decision: prepare("INSERT INTO decisions VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING")?,
             rollups: Rollups::new(connection, rows)?,
             state: prepare(
                 "UPDATE state SET settled_through = ?, latest = max(latest, ?) WHERE one = 1",
@@ -286,6 +288,15 @@ impl<'c> Book<'c> {
             amount(intent.input_bound),
             amount(intent.output_bound),
         ])?;
+        if let Some(decided) = &intent.decided {
+            let rule = decided.rule.as_deref();
+            self.decision.execute(params![
+                int(intent.id),
+                rule,
+                &*decided.reason,
+                &*decided.features
+            ])?;
+        }
         self.counts.begin(intent)
     }
 

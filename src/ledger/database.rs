@@ -7,12 +7,12 @@
 //! With [`Durability::Power`] each commit waits for the disk.
 
 use super::schema;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, chown};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The path of a ledger that is in memory only.
 pub const MEMORY: &str = ":memory:";
@@ -174,16 +174,34 @@ fn settle_in(connection: &Connection, durability: Durability) -> rusqlite::Resul
         Durability::Process => "NORMAL",
         Durability::Power => "FULL",
     };
+    write_ahead(connection)?;
     // Checkpoints are made beside the writer; see `checkpoint`.
     connection.execute_batch(&format!(
-        "PRAGMA journal_mode = WAL;
-         PRAGMA synchronous = {synchronous};
+        "PRAGMA synchronous = {synchronous};
          PRAGMA foreign_keys = ON;
          PRAGMA wal_autocheckpoint = 0;
          PRAGMA journal_size_limit = 67108864;
          PRAGMA cache_size = -65536;
          PRAGMA temp_store = MEMORY;"
     ))
+}
+
+/// Makes the file one with a write-ahead log. Of several who do that to a new file
+/// at once, SQLite refuses all but one without waiting: they would wait for each
+/// other. Whoever is refused waits for its turn to write instead, and finds it done.
+fn write_ahead(connection: &Connection) -> rusqlite::Result<()> {
+    let until = Instant::now() + BUSY;
+    loop {
+        match connection.execute_batch("PRAGMA journal_mode = WAL") {
+            Err(error)
+                if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
+                    && Instant::now() < until =>
+            {
+                let _ = connection.execute_batch("BEGIN EXCLUSIVE; ROLLBACK");
+            }
+            done => return done,
+        }
+    }
 }
 
 /// Opens the file to ask it, beside a gateway that writes it or without one.
@@ -224,6 +242,8 @@ pub(super) fn to_read(path: &Path) -> Result<Connection, OpenError> {
 fn version(connection: &Connection, path: &Path) -> Result<usize, OpenError> {
     let number = |pragma: &str| connection.query_row(pragma, (), |row| row.get::<_, i64>(0));
     let read = || {
+        // As the file is at one moment: somebody may be making it.
+        let _snapshot = connection.unchecked_transaction()?;
         Ok((
             number("PRAGMA application_id")?,
             number("PRAGMA user_version")?,

@@ -40,6 +40,20 @@ pub struct Intent {
     /// Whom it may be sent to. Kept until it is settled: should the process die,
     /// limits of each of them count it.
     pub targets: Targets,
+    /// Why it goes where it goes, where there was a choice.
+    pub decided: Option<Decided>,
+}
+
+/// A decision, and what was known for it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Decided {
+    /// The rule that chose.
+    pub rule: Option<Arc<str>>,
+    /// In one line.
+    pub reason: Arc<str>,
+    /// Counts, kinds and names as a JSON object, never a text; empty where nobody
+    /// asked for any.
+    pub features: Box<str>,
 }
 
 /// How a number of tokens came to be known.

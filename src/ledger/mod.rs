@@ -35,7 +35,7 @@ mod tests;
 
 pub use clock::{Reset, reset};
 pub use database::{Durability, MEMORY, OpenError, place};
-pub use entry::{Attempt, Intent, Settlement, Targets, UsageSource};
+pub use entry::{Attempt, Decided, Intent, Settlement, Targets, UsageSource};
 pub use query::{Answer, By, Filter, Question, Row};
 pub use queue::{Health, Need, Unavailable};
 pub use recovery::{RECOVERED, Recovery};

@@ -114,6 +114,7 @@ fn delete(connection: &Connection, last: i64, hour: i64) -> rusqlite::Result<()>
          DELETE FROM shares WHERE id <= {last};
          DELETE FROM attempts WHERE id <= {last};
          DELETE FROM settlements WHERE id <= {last};
+         DELETE FROM decisions WHERE id <= {last};
          DELETE FROM intents WHERE id <= {last};
          UPDATE state SET raw_from = max(raw_from, {hour} + 1);
          COMMIT;"

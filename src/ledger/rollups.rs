@@ -5,7 +5,7 @@
 //! key adds to one hour are bounded: from [`ROWS`] on, what has no row yet is
 //! summed up without its tags, from twice that on without its user too, and from
 //! three times on without its model. What stands in their place is
-//! [`OTHER`](super::names::OTHER). Sums stay exact, and nobody fills another key's
+//! [`OTHER`]. Sums stay exact, and nobody fills another key's
 //! rows.
 //!
 //! The count of rows only grows, so that what was summed up in one row finds that

@@ -36,7 +36,7 @@ pub(super) const USAGE: [&str; 9] = [
 ];
 
 /// Each makes a file one version newer. A released one is never changed.
-const MIGRATIONS: [&str; 3] = [FIRST, COUNTED, FOLDED];
+const MIGRATIONS: [&str; 4] = [FIRST, COUNTED, FOLDED, DECIDED];
 
 const FIRST: &str = "
 CREATE TABLE names (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
@@ -241,12 +241,32 @@ CREATE INDEX tag_sets_by_hour ON tag_sets (hour) WHERE hour IS NOT NULL;
 CREATE INDEX tags_of_value ON tags (value);
 ";
 
-/// Makes the file one of this version, in one transaction.
+/// Why requests went where they went. Deleted with their single entries.
+const DECIDED: &str = "
+CREATE TABLE decisions (
+    id INTEGER PRIMARY KEY REFERENCES intents,
+    rule TEXT,
+    reason TEXT NOT NULL,
+    features TEXT NOT NULL
+) STRICT;
+";
+
+/// Makes the file one of this version, a transaction for each step.
 ///
 /// # Errors
 /// SQLite's; the file is then as before.
 pub(super) fn migrate(connection: &Connection, found: usize) -> rusqlite::Result<()> {
-    for (at, migration) in MIGRATIONS.iter().enumerate().skip(found) {
+    migrate_to(connection, found, VERSION)
+}
+
+/// The same, to any version.
+pub(super) fn migrate_to(
+    connection: &Connection,
+    found: usize,
+    wanted: usize,
+) -> rusqlite::Result<()> {
+    let steps = MIGRATIONS.iter().enumerate().take(wanted);
+    for (at, migration) in steps.skip(found) {
         let version = at + 1;
         let change = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
         // Somebody else may have been first: a command beside a gateway.

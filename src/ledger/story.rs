@@ -70,10 +70,30 @@ impl View<'_> {
         })?;
         if let Some(object) = story.as_object_mut() {
             object.insert("settled".to_owned(), self.settled(id)?);
+            object.insert("decision".to_owned(), self.decided(id)?);
             object.insert("attempts".to_owned(), self.attempts(id)?);
             object.insert("repricings".to_owned(), self.repricings(id)?);
         }
         Ok(story)
+    }
+
+    /// Why it went where it went; null where there was no choice.
+    fn decided(&self, id: i64) -> Result<Value, AskError> {
+        // A file that no gateway of this version has written yet has none.
+        if !self.has("decisions")? {
+            return Ok(Value::Null);
+        }
+        let question = "SELECT rule, reason, features FROM decisions WHERE id = ?";
+        let mut statement = self.connection.prepare(question)?;
+        let mut found = statement.query_map([id], |row| {
+            let features: String = row.get(2)?;
+            Ok(json!({
+                "rule": row.get::<_, Option<String>>(0)?,
+                "reason": row.get::<_, String>(1)?,
+                "features": serde_json::from_str::<Value>(&features).unwrap_or_default(),
+            }))
+        })?;
+        Ok(found.next().transpose()?.unwrap_or_default())
     }
 
     /// With what others used, and at the prices of today.

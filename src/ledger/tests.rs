@@ -70,6 +70,7 @@ pub fn intent(id: u64, time: Moment) -> Intent {
         input_bound: 50,
         output_bound: 10,
         targets: Arc::default(),
+        decided: None,
     }
 }
 

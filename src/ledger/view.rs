@@ -95,6 +95,12 @@ impl<'c> View<'c> {
         self.connection.query_row(question, (), |row| row.get(0))
     }
 
+    /// Whether the file has that table.
+    pub(super) fn has(&self, table: &str) -> rusqlite::Result<bool> {
+        let known = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = ?)";
+        self.connection.query_row(known, [table], |row| row.get(0))
+    }
+
     /// The hours with sums, if there are any.
     pub(super) fn hours(&self) -> rusqlite::Result<Option<Hours>> {
         let question = "SELECT (SELECT min(hour) FROM rollups), (SELECT max(hour) FROM rollups)";
@@ -105,9 +111,8 @@ impl<'c> View<'c> {
             return Ok(None);
         };
         // A file that no gateway of this version has written yet has none.
-        let known = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'folded')";
         let mut folded = Vec::new();
-        if self.connection.query_row(known, (), |row| row.get(0))? {
+        if self.has("folded")? {
             let question = "SELECT hour FROM folded WHERE hour >= (SELECT raw_from FROM state)";
             let mut found = self.connection.prepare(question)?;
             let found = found.query_map((), |row| row.get(0))?;

@@ -61,6 +61,7 @@ mod prices;
 mod reload;
 mod retries;
 mod review_failover;
+mod routing;
 mod sdk;
 mod stop;
 mod storm;

@@ -1,6 +1,7 @@
 //! What was written is what is answered, whichever way the sums are made.
 
 use super::*;
+use crate::ledger::book::HOUR;
 use std::collections::BTreeMap;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -157,6 +158,11 @@ async fn the_story_of_a_request_has_all_of_it() {
     for (id, hours) in [(1, 0), (2, 5), (3, 9)] {
         let mut begun = intent(id, TEN.plus(MINUTE * 60 * hours));
         begun.request_id = "mine".into();
+        begun.decided = (id == 2).then(|| Decided {
+            rule: Some("code".into()),
+            reason: "rule=code".into(),
+            features: r#"{"stream":true}"#.into(),
+        });
         ledger.begin(begun, Need::Durable).await.unwrap();
         if id != 3 {
             let mut settled = settlement(id);
@@ -176,8 +182,67 @@ async fn the_story_of_a_request_has_all_of_it() {
     assert_eq!(story["attempts"][0]["provider"], "other");
     assert_eq!(story["attempts"][1]["cost_usd"], "0.000600");
     assert_eq!(story["bound"]["cost_usd"], "0.001000");
+    assert_eq!(story["decision"]["rule"], "code");
+    assert_eq!(story["decision"]["features"]["stream"], true);
+    assert_eq!(stories[0]["decision"], serde_json::Value::Null);
     let none = ledger.read(|view| view.stories("yours")).unwrap();
     assert!(none.is_empty());
+}
+
+#[tokio::test]
+async fn a_file_of_any_older_version_is_read_and_goes_on() {
+    for version in 1..schema::VERSION {
+        let scratch = Scratch::new();
+        let file = scratch.file();
+        let old = Connection::open(&file).unwrap();
+        old.pragma_update(None, "journal_mode", "wal").unwrap();
+        schema::migrate_to(&old, 0, version).unwrap();
+        let hour = i64::try_from(TEN.0 / HOUR).unwrap();
+        old.execute_batch(&format!(
+            "INSERT INTO names (id, name) VALUES (1, 'search'), (2, '8473'), (3, 'embeddings'),
+                 (4, 'fast'), (5, 'openai'), (6, 'small'), (7, 'ok');
+             INSERT INTO intents (id, time, hour, request_id, request_crc, key, team, user, tags,
+                 endpoint, route, asked, stream, request_bytes, bound, input_bound, output_bound)
+                 VALUES (1, {}, {hour}, 'mine', {}, 1, 0, 2, 0, 3, 4, 4, 0, 9, 700, 1, 1);
+             INSERT INTO settlements (id, outcome, error, status, duration, provider, model, prompt,
+                 completion, cached, cache_write, cache_write_1h, reasoning, audio_in, audio_out,
+                 images, source, cost, unpriced)
+                 VALUES (1, 7, 0, 200, 5, 5, 6, 40, 0, 0, 0, 0, 0, 0, 0, 0, 1, 700, 0);
+             INSERT INTO rollups (hour, user, key, team, endpoint, route, provider, model, outcome,
+                 tags, requests, prompt, completion, cached, cache_write, cache_write_1h, reasoning,
+                 audio_in, audio_out, images, cost, estimated, recovered, unpriced)
+                 VALUES ({hour}, 2, 1, 0, 3, 4, 5, 6, 7, 0, 1, 40, 0, 0, 0, 0, 0, 0, 0, 0, 700, 0, 0, 0);
+             UPDATE state SET settled_through = 1, latest = {0};",
+            TEN.0,
+            crc32fast::hash(b"mine"),
+        ))
+        .unwrap();
+        drop(old);
+        let cost = || {
+            let reader = Reader::open(&file).unwrap();
+            let everything = Question {
+                since: Moment(0),
+                until: None,
+                of: Filter::default(),
+                by: Vec::new(),
+            };
+            let answer = reader.view().ask(&everything).unwrap();
+            let stories = reader.view().stories("mine").unwrap();
+            assert_eq!(stories.len(), 1, "version {version}");
+            answer.rows[0].cost.0
+        };
+        assert_eq!(cost(), 700, "version {version}");
+        let (ledger, recovery) = Ledger::open(settings(&file)).unwrap();
+        assert_eq!(recovery.recovered, 0);
+        let id = ledger.next_id();
+        ledger.begin(intent(id, TEN), Need::Durable).await.unwrap();
+        ledger.settle(settlement(id));
+        ledger.flush().await.unwrap();
+        drop(ledger);
+        assert_eq!(cost(), 1_400, "version {version}");
+        let found = number(&file, "PRAGMA user_version");
+        assert_eq!(usize::try_from(found), Ok(schema::VERSION));
+    }
 }
 
 #[tokio::test]
