@@ -208,10 +208,7 @@ fn refusal(why: &Refusal) -> String {
 fn verdicts(explained: &Explained) -> BTreeMap<&str, String> {
     let (chosen, reason): (Vec<_>, _) = match &explained.outcome {
         Ok(decision) => {
-            let names = decision.candidates.iter().map(|one| {
-                let target = &one.target;
-                format!("{}/{}", target.provider.name, target.model)
-            });
+            let names = decision.candidates.iter().map(|one| one.target.to_string());
             (names.collect(), Some(&decision.reason))
         }
         Err(Refusal::NoCandidate(reason)) => (Vec::new(), Some(&**reason)),

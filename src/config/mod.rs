@@ -574,7 +574,7 @@ pub struct Model {
     #[serde(default)]
     pub rules: Vec<Rule>,
     /// The share of its requests that is `hard`.
-    #[serde(default, deserialize_with = "value::optional_share::deserialize")]
+    #[serde(default, deserialize_with = "value::share::optional")]
     pub strong_share: Option<f64>,
 }
 

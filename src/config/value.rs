@@ -225,18 +225,13 @@ pub mod share {
         }
         Err(de::Error::custom("expected a number from 0 to 1"))
     }
-}
 
-/// The same, where the key may be absent.
-pub mod optional_share {
-    use super::*;
-
+    /// The same, where the key may be absent.
+    ///
     /// # Errors
-    /// For all but a number from 0 to 1.
-    pub fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Option<f64>, D::Error> {
-        share::deserialize(deserializer).map(Some)
+    /// As above.
+    pub fn optional<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+        deserialize(deserializer).map(Some)
     }
 }
 

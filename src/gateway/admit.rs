@@ -11,7 +11,7 @@ use crate::chat::Request;
 use crate::error::{ErrorKind, GatewayError};
 use crate::identity::Principal;
 use crate::ledger::{Decided, Intent, Ledger, Need, Targets};
-use crate::meter::{Price, Size};
+use crate::meter::Size;
 use crate::table::{Candidate, Decision, Target, rules_of_key};
 use crate::units::{Measure, MicroUsd, Moment, Window};
 use bytes::Bytes;
@@ -83,7 +83,7 @@ async fn once(
         max_output: request.max_output,
     };
     let candidates = decision.candidates.iter();
-    let bound = |candidate| extent.at(candidate, price(ctx, candidate, now));
+    let bound = |one: &Candidate| extent.at(one, ctx.table.price(&one.target, now));
     let mut asked = bill::Request {
         bounds: candidates.map(bound).collect(),
         names,
@@ -304,13 +304,6 @@ fn rules(ctx: &Ctx, who: &Principal, outlook: &Outlook) -> Arc<[Arc<Rule>]> {
     ctx.table.rules.iter().cloned().chain(own).collect()
 }
 
-/// What a candidate costs.
-fn price(ctx: &Ctx, candidate: &Candidate, now: Moment) -> Option<Arc<Price>> {
-    let provider = &candidate.target.provider;
-    let (dialect, model) = (provider.dialect.name(), &candidate.target.model);
-    ctx.table.prices.find(&provider.name, dialect, model, now)
-}
-
 /// The hard rules that count the request at any of its candidates: a budget of
 /// somebody else's asks nothing of it.
 fn hard(asked: &bill::Request, decision: &Decision) -> Vec<Arc<Rule>> {
@@ -353,7 +346,7 @@ fn drop_unpriced(
         };
         let target = &candidate.target;
         if bound.price.is_none() && bound.is_paid() && counted(target) {
-            unpriced = Some(format!("{}/{}", target.provider.name, target.model));
+            unpriced = Some(target.to_string());
             return false;
         }
         asked.bounds.push(bound);

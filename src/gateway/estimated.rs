@@ -3,7 +3,7 @@
 //! off the path of requests wherever [`needs_counting`].
 
 use super::bill::{Charge, Due, Prompt};
-use super::tally::Tally;
+use super::tally::{SOUND_BYTES, TOKEN_BYTES, Tally};
 use crate::chat::Usage;
 use crate::dialect::usage::Report;
 use crate::dialect::usage::texts::{self, Asked};
@@ -14,10 +14,6 @@ use std::sync::Arc;
 
 /// Tokens of an image, where nobody tells: Anthropic's largest.
 const IMAGE: u64 = 1_600;
-
-/// Bytes of base64 that a token of sound has: some 20 of them are a second, which
-/// takes 4 to 24 kB where it is compressed.
-const SOUND_BYTES: u64 = 512;
 
 /// Tokens that a conversation's form takes: about what OpenAI's takes for two
 /// short messages.
@@ -31,9 +27,9 @@ const OVER: u64 = 4;
 /// times, of what is counted here: tokenizers differ by tens of percent.
 const APART: u64 = 2;
 
-/// Bytes that a token of ordinary text has at most, and at least. A report
-/// beyond them may be true all the same, and is worth a count.
-const TOKEN_BYTES: std::ops::RangeInclusive<u64> = 2..=12;
+/// Bytes that a token of ordinary text has at least. A report of more may be true
+/// all the same, and is worth a count.
+const LEAST_TOKEN_BYTES: u64 = 2;
 
 /// Bytes of a short request that are names and marks, and tokens of one that
 /// nobody has to look after.
@@ -221,11 +217,8 @@ fn is_odd(told: u64, charge: &Charge, prompt: &Prompt) -> bool {
         return false;
     };
     let text = size.text_bytes;
-    let is_low = text
-        > told
-            .saturating_mul(*TOKEN_BYTES.end())
-            .saturating_add(SMALL);
-    let most = (text / TOKEN_BYTES.start()).saturating_add(beside_text(size, charge));
+    let is_low = text > told.saturating_mul(TOKEN_BYTES).saturating_add(SMALL);
+    let most = (text / LEAST_TOKEN_BYTES).saturating_add(beside_text(size, charge));
     is_low || told > most
 }
 

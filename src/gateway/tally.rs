@@ -21,11 +21,11 @@ const BYTES: u64 = 4;
 
 /// Bytes of a token of sound: some 20 of them are a second, which takes 4 to 24
 /// kB where it is compressed.
-const SOUND_BYTES: u64 = 512;
+pub const SOUND_BYTES: u64 = 512;
 
 /// Bytes that a token of ordinary text has at most. Fewer tokens than this allows
 /// may be true (of blanks, say), and are worth a count.
-const TOKEN_BYTES: u64 = 12;
+pub const TOKEN_BYTES: u64 = 12;
 
 /// The same of an event as it is written around its text.
 const EVENT_BYTES: u64 = 600;

@@ -124,8 +124,6 @@ pub enum Lost {
     /// No price is known, and one was needed.
     Unpriced,
     Deadline,
-    /// Limits or budgets leave nothing for it.
-    Limit,
 }
 
 impl Lost {
@@ -139,7 +137,6 @@ impl Lost {
             Self::Price => "price",
             Self::Unpriced => "unpriced",
             Self::Deadline => "deadline",
-            Self::Limit => "limit",
         }
     }
 }

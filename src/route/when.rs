@@ -19,12 +19,10 @@ pub use variable::{Caller, Fact, Subject, Type, Variable};
 
 use crate::features::Wanted;
 use std::cmp::Ordering;
-use std::sync::Arc;
 
 /// A predicate that may be asked.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Predicate {
-    text: Arc<str>,
     tree: Test,
     wanted: Wanted,
 }
@@ -85,16 +83,7 @@ impl Predicate {
         let tree = build::tree(text)?;
         let mut wanted = Wanted::default();
         tree.variables(&mut |variable| wanted = wanted.and(variable.wanted()));
-        Ok(Self {
-            text: text.into(),
-            tree,
-            wanted,
-        })
-    }
-
-    /// As it was written.
-    pub fn text(&self) -> &str {
-        &self.text
+        Ok(Self { tree, wanted })
     }
 
     /// What it has to know.

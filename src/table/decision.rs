@@ -79,15 +79,8 @@ pub struct Decision {
     pub reason: Reason,
 }
 
-impl Decision {
-    /// In one line, for a header: `rule=code; pool=own; lost=a/b:quality,c/d:pool`.
-    pub fn short(&self) -> String {
-        self.reason.short()
-    }
-}
-
 impl Reason {
-    /// In one line of plain ASCII.
+    /// In one line: `rule=code; pool=own; lost=a/b:quality,c/d:pool`.
     pub fn short(&self) -> String {
         let mut parts = Vec::new();
         if let Some(rule) = &self.rule {

@@ -28,11 +28,11 @@ pub use terms::{Hedge, Terms, merged};
 
 use crate::admission::Rule;
 use crate::identity::{Digest, KeyRing, Principal};
-use crate::meter::Book;
+use crate::meter::{Book, Price};
 use crate::route::decide::{Choice, Order, decide};
 use crate::route::fault::Kinds;
 use crate::telemetry::traces;
-use crate::units::Wildcard;
+use crate::units::{Moment, Wildcard};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -97,6 +97,13 @@ pub struct Target {
     pub model: String,
 }
 
+impl std::fmt::Display for Target {
+    /// `provider/model`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.provider.name, self.model)
+    }
+}
+
 impl Target {
     fn is(&self, other: &Self) -> bool {
         self.model == other.model && Arc::ptr_eq(&self.provider, &other.provider)
@@ -134,6 +141,13 @@ impl RoutingTable {
             .collect();
         all.sort_unstable();
         all
+    }
+
+    /// What a target costs at a time.
+    pub fn price(&self, target: &Target, at: Moment) -> Option<Arc<Price>> {
+        let Target { provider, model } = target;
+        let dialect = provider.dialect.name();
+        self.prices.find(&provider.name, dialect, model, at)
     }
 
     /// All limits and budgets, those of single keys among them.

@@ -302,7 +302,7 @@ impl RoutingTable {
         let last = asked.conversation.and_then(|id| asked.standings.last(id));
         let considered = candidates.iter().map(|candidate| {
             let Target { provider, model } = &candidate.target;
-            let name: Arc<str> = format!("{}/{model}", provider.name).into();
+            let name: Arc<str> = candidate.target.to_string().into();
             let is_last = last.as_deref() == Some(&*name);
             let capabilities = provider.capabilities(model);
             let stream = asked.features.stream;
@@ -329,11 +329,7 @@ impl RoutingTable {
         asked: &Asked<'_>,
         is_last: bool,
     ) -> Option<MicroUsd> {
-        let Target { provider, model } = target;
-        let dialect = provider.dialect.name();
-        let price = self
-            .prices
-            .find(&provider.name, dialect, model, asked.now)?;
+        let price = self.price(target, asked.now)?;
         let prompt = asked.features.shape.map_or(0, |shape| shape.tokens());
         let most = known.max_output.unwrap_or(u64::MAX);
         let usage = Usage {
